@@ -1,0 +1,1 @@
+"""One tamper-evident record for every decision."""

@@ -1,0 +1,1 @@
+"""The signed user context that travels with a call. Pure."""

@@ -1,0 +1,1 @@
+"""The mesh on one machine: an embedded SPIFFE provider and a demo."""

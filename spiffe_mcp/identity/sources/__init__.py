@@ -1,0 +1,1 @@
+"""Where identities come from: adapters that hold the newest SVIDs and bundles."""

@@ -1,0 +1,1 @@
+"""May this call be made? Input, decision, and the engines that decide."""
