@@ -1,1 +1,17 @@
-"""HTTP/1.1 over any byte stream. Knows nothing of MCP."""
+"""HTTP/1.1 over any asyncio byte stream (RFC 9112). Knows nothing of TLS, MCP or the mesh."""
+
+from spiffe_mcp.http.client import Connector, HttpClient, Response
+from spiffe_mcp.http.messages import Headers, Limits, Request, ResponseHead
+from spiffe_mcp.http.server import HttpServer, Reply
+
+__all__ = [
+    "Connector",
+    "Headers",
+    "HttpClient",
+    "HttpServer",
+    "Limits",
+    "Reply",
+    "Request",
+    "Response",
+    "ResponseHead",
+]

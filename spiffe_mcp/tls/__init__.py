@@ -1,1 +1,7 @@
-"""Mutual TLS 1.3 as a value: bytes in, bytes and a verified SPIFFE ID out."""
+"""Mutual TLS 1.3 between SPIFFE workloads: ciphertext in, plaintext and a verified SPIFFE ID out."""
+
+from spiffe_mcp.tls.context import TlsIdentity
+from spiffe_mcp.tls.session import Peer, TlsSession
+from spiffe_mcp.tls.transport import TlsProtocol
+
+__all__ = ["Peer", "TlsIdentity", "TlsProtocol", "TlsSession"]

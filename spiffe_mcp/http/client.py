@@ -1,0 +1,263 @@
+"""The client's side: connections to one peer, reused; whole requests out, responses in as a stream.
+
+Nothing is ever sent twice. A request that fails, fails: only the layer above knows what is safe to repeat.
+How a connection is opened (TCP, Unix socket, mutual TLS) is the caller's affair.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable
+from types import TracebackType
+from typing import Any, Final, Self, TypeAlias, cast
+
+import httptools
+
+from spiffe_mcp.errors import Reason, Refused
+from spiffe_mcp.http.messages import Request, ResponseHead, check_framing, encode_request, values
+
+Connector: TypeAlias = Callable[[], Awaitable["ClientConnection"]]
+
+_HIGH_WATER: Final = 256 * 1024  # bytes of a response held for a slow reader before the peer is paused
+_MAX_HEAD: Final = 32 * 1024
+_INFORMATIONAL: Final = range(100, 200)
+
+
+class HttpClient:
+    """A pool of connections to one peer. The newest idle one is used first, so that spare ones age out."""
+
+    def __init__(self, connect: Connector, *, idle_timeout: float = 60.0, max_idle: int = 64) -> None:
+        self._connect = connect
+        self._idle_timeout = idle_timeout
+        self._max_idle = max_idle
+        self._idle: list[ClientConnection] = []
+        self._retired = False
+
+    async def send(self, request: Request) -> "Response":
+        """Send `request`; the response once its head is there. Use it as an async context manager.
+
+        Raises `Refused(UPSTREAM_*)`, or what opening the connection raises.
+        """
+        connection = self._take() or await self._connect()
+        try:
+            head = await connection.exchange(request)
+        except BaseException:
+            connection.abort()
+            raise
+        return Response(head, connection, self._give_back)
+
+    def retire(self) -> None:
+        """Open no more and keep none: running responses end in their own time."""
+        self._retired = True
+        idle, self._idle = self._idle, []
+        for connection in idle:
+            connection.abort()
+
+    def _take(self) -> "ClientConnection | None":
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.reusable:
+                connection.stop_idling()
+                return connection
+        return None
+
+    def _give_back(self, connection: "ClientConnection") -> None:
+        if self._retired or not connection.reusable or len(self._idle) >= self._max_idle:
+            connection.abort()
+            return
+        self._idle = [other for other in self._idle if other.reusable]
+        self._idle.append(connection)
+        connection.idle(self._idle_timeout)
+
+
+class Response:
+    """A response whose body is still arriving. Leaving it early cuts the connection: the peer stops too."""
+
+    def __init__(
+        self, head: ResponseHead, connection: "ClientConnection", done: Callable[["ClientConnection"], None]
+    ) -> None:
+        self.head = head
+        self._connection = connection
+        self._done = done
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._done(self._connection)
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        while chunk := await self._connection.read():
+            yield chunk
+
+    async def body(self, limit: int) -> bytes:
+        """The whole body; raises `Refused(UPSTREAM_BROKEN)` if it is longer than `limit` bytes."""
+        chunks = bytearray()
+        async for chunk in self:
+            chunks += chunk
+            if len(chunks) > limit:
+                raise Refused(Reason.UPSTREAM_BROKEN, f"an answer of more than {limit} bytes")
+        return bytes(chunks)
+
+
+class ClientConnection(asyncio.Protocol):
+    """One connection: one request at a time, and its response as it arrives."""
+
+    def __init__(self) -> None:
+        self._transport: asyncio.Transport
+        self._parser: Any = None
+        self._wakeup: asyncio.Future[None] | None = None
+        self._chunks: deque[bytes] = deque()
+        self._buffered = 0
+        self._paused = False
+        self._lost = False
+        self._failure: Refused | None = None
+        self._deadline: asyncio.TimerHandle | None = None
+        self._head: ResponseHead | None = None
+        self._complete = True
+        self._keep_alive = True
+
+    # -- what the pool and the response use -----------------------------------------------------------------
+
+    @property
+    def reusable(self) -> bool:
+        """Whether another request may go out here."""
+        return self._complete and self._keep_alive and not self._lost and not self._transport.is_closing()
+
+    async def exchange(self, request: Request) -> ResponseHead:
+        """Send `request` and wait for the head of its response."""
+        if self._lost:
+            raise self._failure or Refused(Reason.UPSTREAM_UNREACHABLE, "connection closed")
+        self._parser = httptools.HttpResponseParser(self)
+        self._head = None
+        self._complete = False
+        self._reset_message()
+        self._transport.write(encode_request(request))
+        while self._head is None:
+            await self._more()
+        return self._head
+
+    async def read(self) -> bytes:
+        """What has arrived of the body; empty at its end."""
+        while not self._chunks and not self._complete:
+            await self._more()
+        body = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
+        self._chunks.clear()
+        self._buffered = 0
+        if self._paused and not self._lost:
+            self._paused = False
+            self._transport.resume_reading()
+        return body
+
+    def idle(self, timeout: float) -> None:
+        """Wait for the next request, at most `timeout` seconds."""
+        self._deadline = asyncio.get_running_loop().call_later(timeout, self.abort)
+
+    def stop_idling(self) -> None:
+        """A request is about to go out."""
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def abort(self) -> None:
+        """End the connection."""
+        self.stop_idling()
+        self._keep_alive = False
+        self._transport.close()
+
+    # -- asyncio.Protocol -----------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+
+    def data_received(self, data: bytes) -> None:
+        if self._complete:
+            self._fail("bytes that answer no request")
+            return
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserError as error:
+            cause = error.__context__
+            self._fail(cause.detail if isinstance(cause, Refused) else str(error))
+        self._wake()
+
+    def eof_received(self) -> bool:
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._lost = True
+        self.stop_idling()
+        if not self._complete:
+            if self._head is not None and self._until_close and exc is None:
+                self._complete = True
+            elif self._failure is None:
+                self._failure = (
+                    exc if isinstance(exc, Refused) else _broken("closed before its answer was whole")
+                )
+        self._wake()
+
+    # -- httptools ------------------------------------------------------------------------------------------
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """One whole header line."""
+        self._headers.append((name.lower(), value))
+        self._head_bytes += len(name) + len(value) + 4
+        if self._head_bytes > _MAX_HEAD:
+            raise _broken("a head of more than 32 KiB")
+
+    def on_headers_complete(self) -> None:
+        """The head is whole."""
+        headers = tuple(self._headers)
+        status = self._parser.get_status_code()
+        if status in _INFORMATIONAL:
+            return
+        if self._parser.should_upgrade():
+            raise _broken("upgrade")
+        check_framing(headers)
+        self._until_close = not (values(headers, b"content-length") or values(headers, b"transfer-encoding"))
+        self._head = ResponseHead(status, headers)
+
+    def on_body(self, chunk: bytes) -> None:
+        """A piece of the body."""
+        self._chunks.append(chunk)
+        self._buffered += len(chunk)
+        if self._buffered > _HIGH_WATER and not self._paused:
+            self._paused = True
+            self._transport.pause_reading()
+
+    def on_message_complete(self) -> None:
+        """The response is whole; an informational one (RFC 9110 section 15.2) only precedes it."""
+        if self._head is None:
+            self._reset_message()
+            return
+        self._complete = True
+        self._keep_alive = self._parser.should_keep_alive()
+
+    def _reset_message(self) -> None:
+        self._headers: list[tuple[bytes, bytes]] = []
+        self._head_bytes = 0
+        self._until_close = False
+
+    # -- waiting --------------------------------------------------------------------------------------------
+
+    async def _more(self) -> None:
+        """Wait until something happened; raises what went wrong."""
+        if self._failure is None and not self._lost:
+            self._wakeup = asyncio.get_running_loop().create_future()
+            await self._wakeup
+        if self._failure is not None:
+            raise self._failure
+
+    def _fail(self, detail: str) -> None:
+        self._failure = self._failure or _broken(detail)
+        self.abort()
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._wakeup is not None and not self._wakeup.done():
+            self._wakeup.set_result(None)
+
+
+def _broken(detail: str) -> Refused:
+    return Refused(Reason.UPSTREAM_BROKEN, detail)

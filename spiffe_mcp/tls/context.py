@@ -1,0 +1,87 @@
+"""TLS contexts of one identity state: an SVID and bundles in, `ssl.SSLContext`s and sessions out.
+
+A context is built once for each state and never changed: rotation means a new `TlsIdentity`, so that every
+new handshake uses the newest SVID and bundles and no running one changes under its feet. The private key
+goes to OpenSSL through a memfd: `load_cert_chain` takes only paths, and a key never touches a disk.
+
+OpenSSL's own chain check stays on as the outer fence. It pools the roots of all trust domains and knows no
+SPIFFE rule, so it can only refuse; who the peer *is* says `identity.verify_chain` alone.
+"""
+
+import os
+import ssl
+from collections.abc import Callable
+from datetime import datetime
+from functools import cached_property
+
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+
+from spiffe_mcp.identity import AllowedIds, SpiffeId, X509Svid, verify_chain
+from spiffe_mcp.identity.state import IdentityState
+from spiffe_mcp.tls.session import Peer, TlsSession
+
+
+class TlsIdentity:
+    """What this end shows and whom it believes, for as long as one identity state lasts."""
+
+    def __init__(self, state: IdentityState, clock: Callable[[], datetime]) -> None:
+        self.state = state
+        self._clock = clock
+
+    def accept(self, allowed: AllowedIds) -> TlsSession:
+        """The server's end of a connection that only `allowed` peers may open."""
+        return TlsSession(self._server_context, server_side=True, verify=self._verifier(allowed))
+
+    def connect(self, server: SpiffeId) -> TlsSession:
+        """The client's end of a connection that only `server` may answer."""
+        return TlsSession(
+            self._client_context, server_side=False, verify=self._verifier(AllowedIds.only(server))
+        )
+
+    def _verifier(self, allowed: AllowedIds) -> Callable[[tuple[bytes, ...]], Peer]:
+        def verify(chain_der: tuple[bytes, ...]) -> Peer:
+            spiffe_id = verify_chain(chain_der, self.state.bundles, self._clock())
+            allowed.authorize(spiffe_id)
+            leaf = x509.load_der_x509_certificate(chain_der[0])
+            return Peer(spiffe_id, chain_der, leaf.not_valid_after_utc)
+
+        return verify
+
+    @cached_property
+    def _server_context(self) -> ssl.SSLContext:
+        context = self._context(ssl.PROTOCOL_TLS_SERVER)
+        # A resumed session skips the certificate, and with it revocation: a client whose authority is gone
+        # would still be let in. No tickets, no resumption.
+        context.num_tickets = 0
+        return context
+
+    @cached_property
+    def _client_context(self) -> ssl.SSLContext:
+        context = self._context(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname = False  # the name that counts is the SPIFFE ID; see TlsSession
+        return context
+
+    def _context(self, side: int) -> ssl.SSLContext:
+        context = ssl.SSLContext(side)
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_REQUIRED
+        context.minimum_version = ssl.TLSVersion.TLSv1_3
+        context.set_alpn_protocols(["http/1.1"])
+        authorities = b"".join(self.state.bundles.authorities_der())
+        if authorities:  # none means nobody: OpenSSL refuses every peer
+            context.load_verify_locations(cadata=authorities)
+        _load_svid(context, self.state.svid)
+        return context
+
+
+def _load_svid(context: ssl.SSLContext, svid: X509Svid) -> None:
+    key_pem = svid.key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    chain_pem = "".join(map(ssl.DER_cert_to_PEM_cert, svid.chain_der)).encode()
+    descriptor = os.memfd_create("svid", os.MFD_CLOEXEC)
+    with os.fdopen(descriptor, "wb") as memory:
+        memory.write(key_pem + chain_pem)
+        memory.flush()
+        context.load_cert_chain(f"/proc/self/fd/{descriptor}")
