@@ -15,6 +15,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID
+from OpenSSL import crypto
 
 from spiffe_mcp.errors import Reason, Refused
 from spiffe_mcp.identity.spiffe_id import SpiffeId, TrustDomain
@@ -83,14 +84,26 @@ def _end_of_value(data: bytes, start: int) -> int:
 
 
 def parse(der: bytes) -> x509.Certificate:
-    """The certificate that `der` holds, whole: extensions and key are read now, so that nothing fails later.
+    """The certificate that `der` is, its extensions and dates read now, so that nothing fails later.
 
-    Raises `Refused(CERTIFICATE_MALFORMED)`.
+    Names are left alone: nothing here reads them. Raises `Refused(CERTIFICATE_MALFORMED)`.
     """
     with translated(Reason.CERTIFICATE_MALFORMED):
         certificate = x509.load_der_x509_certificate(der)
-        _ = certificate.extensions, certificate.issuer, certificate.subject
+        _ = certificate.extensions, certificate.not_valid_before_utc, certificate.not_valid_after_utc
         return certificate
+
+
+def for_path(der: bytes) -> crypto.X509:
+    """The same certificate as OpenSSL's path validation takes it.
+
+    Only for what `parse` and `check_strong_key` have admitted: OpenSSL reads BER where `parse` insists on
+    DER, and decodes whatever key it finds.
+    """
+    try:
+        return crypto.load_certificate(crypto.FILETYPE_ASN1, der)
+    except crypto.Error:
+        raise Refused(Reason.CERTIFICATE_MALFORMED, "not readable for OpenSSL") from None
 
 
 def uri_sans(certificate: x509.Certificate) -> list[str]:
@@ -169,19 +182,23 @@ def is_ca(certificate: x509.Certificate) -> bool:
 
 
 def check_strength(certificate: x509.Certificate) -> None:
-    """The key and the signature are of a kind that nobody forges: what SPIRE issues, and nothing else."""
-    with translated(Reason.CERTIFICATE_WEAK_KEY):
-        key = certificate.public_key()
-    if not _is_strong(key):
-        raise Refused(Reason.CERTIFICATE_WEAK_KEY, type(key).__name__)
+    """Key and signature are of a kind that nobody forges: what SPIRE issues, and nothing else."""
+    check_strong_key(certificate)
     with translated(Reason.CERTIFICATE_WEAK_SIGNATURE):
         digest = certificate.signature_hash_algorithm
     if not isinstance(digest, _DIGESTS):
         raise Refused(Reason.CERTIFICATE_WEAK_SIGNATURE, digest.name if digest else "no digest")
 
 
+def check_strong_key(certificate: x509.Certificate) -> None:
+    """P-256, P-384, or RSA of 2048 bits and more; raises `Refused(CERTIFICATE_WEAK_KEY)`."""
+    with translated(Reason.CERTIFICATE_WEAK_KEY):
+        key = certificate.public_key()
+    if not _is_strong(key):
+        raise Refused(Reason.CERTIFICATE_WEAK_KEY, type(key).__name__)
+
+
 def _is_strong(key: object) -> bool:
-    """P-256, P-384, or RSA of 2048 bits and more."""
     if isinstance(key, rsa.RSAPublicKey):
         fits = MIN_RSA_BITS <= key.key_size <= MAX_RSA_BITS
         return fits and key.public_numbers().e <= MAX_RSA_EXPONENT

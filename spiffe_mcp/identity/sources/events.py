@@ -1,0 +1,41 @@
+"""What a source of identity has to say, for the log and for metrics. Never a key, never a certificate."""
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from spiffe_mcp.errors import Reason
+from spiffe_mcp.identity.state import IdentityState
+from spiffe_mcp.identity.update import PartRefused
+
+
+@dataclass(frozen=True, slots=True)
+class Updated:
+    """A new state is in force."""
+
+    state: IdentityState
+
+
+@dataclass(frozen=True, slots=True)
+class Disconnected:
+    """The source cannot be reached; the last state stays in force until its SVID expires."""
+
+    code: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Denied:
+    """The identity was withdrawn: WORKLOAD_API_DENIED or SVID_NOT_OFFERED. None until an `Updated`."""
+
+    reason: Reason
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """The source calls our request invalid. A defect of one of the two, which no retry can mend."""
+
+    detail: str
+
+
+SourceEvent: TypeAlias = Updated | PartRefused | Disconnected | Denied | Rejected

@@ -1,0 +1,119 @@
+"""Whether a chain proves a SPIFFE ID: the one answer to "who is the peer?", for TLS and for signatures alike.
+
+Enters: the DER chain that somebody presented, the bundles, and the time. Leaves: the SPIFFE ID that the chain
+proves, or `Refused` with the reason of the first rule it breaks. Nothing else leaves, for any bytes.
+
+The rules are those of X509-SVID sections 2 to 5, SPIFFE-ID section 2, and the path validation of RFC 5280
+section 6.1, in this order:
+
+ (1) the chain is one to five certificates, at most 32 KiB: whoever sends more wants work done, not trust;
+ (2) every certificate is DER, with a strong key and a strong signature;
+ (3) the leaf has exactly one URI SAN (X509-SVID 2), a SPIFFE ID with a path (X509-SVID 3.1, SPIFFE-ID 2);
+ (4) the leaf is no CA, its key signs, but no certificates, and serves both ends of TLS (X509-SVID 4, 5.2);
+ (5) every other certificate is a CA that signs certificates, in no other trust domain's name (X509-SVID 3.2);
+ (6) the leaf's own trust domain has a bundle, and the bundle is not empty (Workload API 4.6);
+ (7) `now` lies within the validity of every certificate (RFC 5280 6.1.3 a 2), without any skew;
+ (8) signatures, names, path lengths, name constraints and critical extensions lead to an authority of that
+     one bundle (RFC 5280 6.1). Revocation is by short validity and by the bundle.
+
+The caller MUST still ask whether this ID is the one that it wants to talk to. Pure: no I/O, no clock.
+"""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Final, NamedTuple
+
+from cryptography import x509
+from OpenSSL import crypto
+
+from spiffe_mcp.errors import Reason, Refused
+from spiffe_mcp.identity import certificate
+from spiffe_mcp.identity.bundle import Bundle, BundleSet
+from spiffe_mcp.identity.spiffe_id import SpiffeId, TrustDomain
+
+MAX_CHAIN_CERTIFICATES: Final = 5
+MAX_CHAIN_BYTES: Final = 32 * 1024
+
+# X509_V_ERR_* of OpenSSL's x509_vfy.h that deserve a name of their own; all others are CHAIN_UNTRUSTED.
+_PATH_REASONS: Final = {
+    9: Reason.CERTIFICATE_NOT_YET_VALID,
+    10: Reason.CERTIFICATE_EXPIRED,
+    25: Reason.CHAIN_PATH_LENGTH,
+    34: Reason.CHAIN_CRITICAL_EXTENSION,
+    **dict.fromkeys(range(47, 54), Reason.CHAIN_NAME_CONSTRAINTS),
+}
+
+
+class _Read(NamedTuple):
+    """One certificate in the two forms that its rules need."""
+
+    rules: x509.Certificate
+    path: crypto.X509
+
+
+def verify_chain(chain_der: Sequence[bytes], bundles: BundleSet, now: datetime) -> SpiffeId:
+    """The SPIFFE ID that `chain_der` (leaf first, any root left out) proves at `now` (aware).
+
+    Raises `Refused`: CHAIN_*, CERTIFICATE_*, LEAF_*, ISSUER_*, BUNDLE_UNKNOWN, BUNDLE_EMPTY, ID_MALFORMED.
+    """
+    _check_size(chain_der)  # (1)
+    leaf, *issuers = [_read(bytes(der)) for der in chain_der]  # (2)
+    spiffe_id = certificate.spiffe_id(leaf.rules)  # (3)
+    certificate.check_leaf(leaf.rules)  # (4)
+    for issuer in issuers:
+        certificate.check_intermediate(issuer.rules, spiffe_id.trust_domain)  # (5)
+    bundle = _bundle_of(spiffe_id.trust_domain, bundles)  # (6)
+    for each in (leaf, *issuers):
+        certificate.check_validity(each.rules, now)  # (7)
+    _check_path(leaf.path, [issuer.path for issuer in issuers], bundle, now)  # (8)
+    return spiffe_id
+
+
+def _check_size(chain_der: Sequence[bytes]) -> None:
+    if not chain_der:
+        raise Refused(Reason.CHAIN_EMPTY)
+    if len(chain_der) > MAX_CHAIN_CERTIFICATES:
+        raise Refused(Reason.CHAIN_TOO_LONG, f"{len(chain_der)} certificates")
+    if (size := sum(map(len, chain_der))) > MAX_CHAIN_BYTES:
+        raise Refused(Reason.CHAIN_TOO_LARGE, f"{size} bytes")
+
+
+@lru_cache(maxsize=64)
+def _read(der: bytes) -> _Read:
+    """Parse and check what depends on these bytes alone; the same few issuers come with every chain."""
+    rules = certificate.parse(der)
+    certificate.check_strength(rules)
+    return _Read(rules, certificate.for_path(der))
+
+
+def _bundle_of(trust_domain: TrustDomain, bundles: BundleSet) -> Bundle:
+    """The bundle of the leaf's own trust domain. No other is looked at, whatever it would say."""
+    bundle = bundles.get(trust_domain)
+    if bundle is None:
+        raise Refused(Reason.BUNDLE_UNKNOWN, str(trust_domain))
+    if not bundle.anchors:
+        raise Refused(Reason.BUNDLE_EMPTY, str(trust_domain))
+    return bundle
+
+
+def _check_path(leaf: crypto.X509, issuers: list[crypto.X509], bundle: Bundle, now: datetime) -> None:
+    """RFC 5280 section 6.1, by OpenSSL.
+
+    X509_STRICT stays off: it refuses certificates without an authority key identifier, which X509-SVID does
+    not ask for. PARTIAL_CHAIN stays off: a path ends at a self-signed authority of the bundle.
+    """
+    # A store is made anew for each chain: it costs 5 us, and a shared one would share its time as well.
+    store = crypto.X509Store()
+    for anchor in bundle.anchors:
+        store.add_cert(anchor)
+    store.set_time(now.astimezone(UTC))  # it reads the fields of `now` and ignores the zone
+    try:
+        crypto.X509StoreContext(store, leaf, issuers).verify_certificate()
+    except crypto.X509StoreContextError as error:
+        code, depth, message = error.errors
+        raise Refused(
+            _PATH_REASONS.get(code, Reason.CHAIN_UNTRUSTED), f"{message} at depth {depth}"
+        ) from None
+    except crypto.Error:
+        raise Refused(Reason.CHAIN_UNTRUSTED, "OpenSSL could not decide") from None

@@ -1,0 +1,115 @@
+"""A SPIFFE Workload API for tests: a real gRPC server on a Unix socket, which does what the test tells it.
+
+    async with FakeWorkloadApi(tmp_path / "api.sock") as api:
+        api.push(message([svid_part(ca, "/w")], {"b.test": other.bundle_der}))
+        api.deny()                     # PERMISSION_DENIED to everybody, now and until the next push
+        await api.stop()               # the socket is gone
+        await api.start()              # and back, on the same path
+
+What is pushed goes to every open stream, and first of all to every new one, as the standard wants it.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Self
+
+import grpc
+from spiffe._proto import workload_pb2
+
+from tests.fakes.mini_ca import MiniCa
+
+METHOD = "FetchX509SVID"
+
+
+def svid_part(ca: MiniCa, path: str = "/w", **changes: object) -> workload_pb2.X509SVID:
+    """One SVID of a message as a sound server sends it; `changes` are fields to get wrong."""
+    chain, key = ca.issue_der(path)
+    fields: dict[str, object] = {
+        "spiffe_id": f"spiffe://{ca.trust_domain}{path}",
+        "x509_svid": b"".join(chain),
+        "x509_svid_key": key,
+        "bundle": b"".join(ca.bundle_der),
+    }
+    return workload_pb2.X509SVID(**{**fields, **changes})
+
+
+def message(
+    svids: Sequence[workload_pb2.X509SVID], federated: Mapping[str, Iterable[bytes]] | None = None
+) -> bytes:
+    """A message of these SVIDs and foreign bundles (keyed by trust domain name), as it goes over the wire."""
+    bundles = {f"spiffe://{name}": b"".join(der) for name, der in (federated or {}).items()}
+    response = workload_pb2.X509SVIDResponse(svids=svids, federated_bundles=bundles)
+    return bytes(response.SerializeToString())
+
+
+class FakeWorkloadApi:
+    """The server. `metadata` holds what each caller sent, one mapping a stream."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._server: grpc.aio.Server | None = None
+        self._answer: bytes | grpc.StatusCode | None = None
+        self._changed = asyncio.Event()
+        self._asked = asyncio.Event()
+        self.metadata: list[dict[str, str | bytes]] = []
+
+    @property
+    def address(self) -> str:
+        """What a client is configured with."""
+        return f"unix://{self._path}"
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+
+    async def start(self) -> None:
+        """Listen; return once connections are accepted."""
+        self._server = grpc.aio.server()
+        handler = grpc.unary_stream_rpc_method_handler(self._fetch)
+        service = grpc.method_handlers_generic_handler("SpiffeWorkloadAPI", {METHOD: handler})
+        self._server.add_generic_rpc_handlers((service,))
+        self._server.add_insecure_port(self.address)
+        await self._server.start()
+
+    async def stop(self) -> None:
+        """Cut every stream and remove the socket, as an agent that dies."""
+        if self._server is not None:
+            await self._server.stop(grace=None)
+            self._server = None
+
+    async def asked(self) -> None:
+        """Wait for the next stream to be opened."""
+        await self._asked.wait()
+
+    def push(self, response: bytes) -> None:
+        """Send this to everybody."""
+        self._say(response)
+
+    def deny(self, code: grpc.StatusCode = grpc.StatusCode.PERMISSION_DENIED) -> None:
+        """End every stream with `code`, and answer new ones with it."""
+        self._say(code)
+
+    def _say(self, answer: bytes | grpc.StatusCode) -> None:
+        self._answer = answer
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    async def _fetch(
+        self, _request: bytes, context: grpc.aio.ServicerContext[bytes, bytes]
+    ) -> AsyncIterator[bytes]:
+        self.metadata.append(dict(context.invocation_metadata() or ()))
+        self._asked.set()
+        self._asked = asyncio.Event()
+        while True:
+            changed, answer = self._changed, self._answer
+            if isinstance(answer, grpc.StatusCode):
+                if answer is grpc.StatusCode.OK:
+                    return
+                await context.abort(answer, "as the test wants it\n")
+            elif answer is not None:
+                yield answer
+            await changed.wait()
