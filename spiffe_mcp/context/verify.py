@@ -1,0 +1,186 @@
+"""Whether a user context is true of this request, on this connection, now.
+
+Enters: the header's value, the hop it came on, the request it came with, the trust bundles and `now`. Leaves:
+a `VerifiedContext`, which nothing else can make, or a refusal with the reason of the rule that was broken.
+
+What the caller still has to do, because it needs more than this header: refuse a request that has no such
+header (CONTEXT_MISSING) or several of it (CONTEXT_MALFORMED), and ask a `ReplayGuard` about the result.
+Pure; reads no clock and keeps no state.
+"""
+
+from dataclasses import InitVar, dataclass, field
+from datetime import UTC, datetime
+from functools import lru_cache
+from hashlib import sha256
+from typing import Final, Self
+
+from spiffe_mcp.context import claims, jwa
+from spiffe_mcp.context.binding import RequestBinding
+from spiffe_mcp.context.claims import Claims
+from spiffe_mcp.context.jws import Jws
+from spiffe_mcp.context.limits import DEFAULT_LIMITS, LINK_SEPARATOR, ContextLimits
+from spiffe_mcp.context.link import Link
+from spiffe_mcp.context.user import User
+from spiffe_mcp.errors import Reason, Refused
+from spiffe_mcp.identity import certificate
+from spiffe_mcp.identity.bundle import BundleSet
+from spiffe_mcp.identity.spiffe_id import AllowedIds, SpiffeId
+from spiffe_mcp.identity.verify import verify_chain
+
+_VERIFIED: Final = object()
+
+
+@dataclass(frozen=True, slots=True)
+class InboundHop:
+    """One mutual-TLS connection as the side sees it that accepted it.
+
+    `peer` and `leaf_der` are the client's, from the handshake that verified them; `audience` is the ID that
+    this side presented. `vouched_for` are the workloads that the peer may speak for besides itself, as the
+    mesh agent of a node does for the workloads it attested: nobody, unless configuration says so.
+    """
+
+    peer: SpiffeId
+    leaf_der: bytes = field(repr=False)
+    audience: SpiffeId
+    vouched_for: AllowedIds = field(default_factory=AllowedIds)
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedContext:
+    """A user context that holds for the request it came with. Only `verify` makes one.
+
+    `caller` is the workload that acts for `user`; `chain` is every workload the call passed through, oldest
+    first, `caller` last; `issuer` vouches for all this and is the TLS peer. From `expires` on (the link's
+    `exp` plus the clock skew) `verify` refuses the same header: until then a replay guard remembers `jti`.
+    """
+
+    caller: SpiffeId
+    chain: tuple[SpiffeId, ...]
+    user: User
+    txn: str
+    jti: str
+    issuer: SpiffeId
+    expires: datetime
+    scope: tuple[str, ...]
+    made_by: InitVar[object]
+
+    def __post_init__(self, made_by: object) -> None:
+        if made_by is not _VERIFIED:
+            raise TypeError("a VerifiedContext comes from verify() alone")
+
+    @classmethod
+    def _of(cls, links: list[Link], limits: ContextLimits) -> Self:
+        last = links[-1]
+        return cls(
+            caller=last.delegation.caller,
+            chain=tuple(link.delegation.caller for link in links),
+            user=links[0].delegation.user,
+            txn=last.delegation.txn,
+            jti=last.jti,
+            issuer=last.issuer,
+            expires=datetime.fromtimestamp(last.expires, UTC) + limits.clock_skew,
+            scope=last.delegation.scope,
+            made_by=_VERIFIED,
+        )
+
+
+def verify(
+    header: str | bytes,
+    *,
+    hop: InboundHop,
+    binding: RequestBinding,
+    bundles: BundleSet,
+    now: datetime,
+    limits: ContextLimits = DEFAULT_LIMITS,
+) -> VerifiedContext:
+    """What `header`, the value of `Mesh-User-Context`, proves of the request that `binding` describes.
+
+    Raises `Refused` with a `CONTEXT_*` reason, and nothing else, whatever the header's octets are.
+
+    1. Size and form: one link within the limits, three canonical parts, a closed JOSE header (`jws`).
+    2. The chain in `x5c` leads to the bundle of the signer's own trust domain.
+    3. The signature, by that certificate's key, with that key's only algorithm.
+    4. The claims: strict JSON, a closed set, all of them there and well-formed (`link`).
+    5. `iss` is the SPIFFE ID of the certificate.
+    6. The signer is the TLS peer: same ID, same certificate, and `cnf` says so.
+    7. `aud` is this side of the connection.
+    8. Time: short-lived by its own word, issued, not expired.
+    9. `act` is the signer, or a workload that the signer may vouch for.
+    10. The request is the one that was signed.
+    """
+    signed = [Jws.parse(link) for link in _split(header, limits)]
+    links = [_open(jws, bundles, now) for jws in signed]
+    last = links[-1]
+    _check_signer(last, signed[-1].x5c[0], hop)
+    if last.audience != hop.audience:  # (7)
+        raise Refused(Reason.CONTEXT_AUDIENCE, f"meant for {last.audience}")
+    _check_time(last, now, limits)
+    _check_actor(last, hop.vouched_for)
+    last.binding.check(binding)  # (10)
+    return VerifiedContext._of(links, limits)  # noqa: SLF001  the only producer
+
+
+def _split(header: str | bytes, limits: ContextLimits) -> list[bytes]:
+    # (1) What is not ASCII becomes "?", which is in no base64url.
+    octets = header.encode("ascii", "replace") if isinstance(header, str) else header
+    if len(octets) > limits.max_bytes:
+        raise Refused(Reason.CONTEXT_TOO_LARGE, f"{len(octets)} bytes, at most {limits.max_bytes}")
+    links = octets.split(LINK_SEPARATOR)
+    # Fail closed: a longer chain would need its links checked against each other.
+    if len(links) > 1:
+        raise Refused(Reason.CONTEXT_CHAIN_UNSUPPORTED, f"{len(links)} links")
+    return links
+
+
+def _open(jws: Jws, bundles: BundleSet, now: datetime) -> Link:
+    # (2) The same validator as for TLS, and now: an authority may have gone since the handshake.
+    try:
+        signer = verify_chain(jws.x5c, bundles, now)
+    except Refused as error:
+        raise Refused(Reason.CONTEXT_CERTIFICATE, str(error)) from None
+    # (3) Nothing of the payload is read before this.
+    payload = jws.open(_key_of(jws.x5c[0]))
+    # (4) Strict, closed, complete.
+    link = Link.from_claims(Claims(claims.loads(payload)))
+    # (5) X.509 says who signed, not the claim.
+    if link.issuer != signer:
+        raise Refused(Reason.CONTEXT_ISSUER_MISMATCH, f"signed by {signer}")
+    return link
+
+
+@lru_cache(maxsize=64)  # a peer signs many links with one key
+def _key_of(leaf_der: bytes) -> jwa.VerifyingKey:
+    """The key of a leaf whose chain was verified."""
+    return jwa.verifying_key(certificate.parse(leaf_der).public_key())
+
+
+def _check_signer(link: Link, leaf_der: bytes, hop: InboundHop) -> None:
+    # (6) A context is worth nothing to whoever finds it: it holds on the signer's own connection only.
+    if link.issuer != hop.peer:
+        raise Refused(Reason.CONTEXT_PEER_MISMATCH, f"issued by {link.issuer}, presented by {hop.peer}")
+    if leaf_der != hop.leaf_der:
+        raise Refused(Reason.CONTEXT_SIGNER_MISMATCH, "x5c is not the certificate of the connection")
+    # RFC 8705 section 3.1
+    if link.channel != sha256(hop.leaf_der).digest():
+        raise Refused(Reason.CONTEXT_CHANNEL, "cnf is not the certificate of the connection")
+
+
+def _check_time(link: Link, now: datetime, limits: ContextLimits) -> None:
+    # (8) RFC 7519 sections 4.1.4 and 4.1.6.
+    if link.lifetime > limits.max_lifetime.total_seconds():
+        raise Refused(Reason.CONTEXT_LIFETIME, f"{link.lifetime} s, at most {limits.max_lifetime}")
+    if link.issued_at > (now + limits.clock_skew).timestamp():
+        raise Refused(Reason.CONTEXT_NOT_YET_VALID)
+    if link.expires <= (now - limits.clock_skew).timestamp():
+        raise Refused(Reason.CONTEXT_EXPIRED)
+
+
+def _check_actor(link: Link, vouched_for: AllowedIds) -> None:
+    # (9) Fail closed: without an explicit allowance a signer speaks for itself.
+    caller = link.delegation.caller
+    if caller == link.issuer:
+        return
+    try:
+        vouched_for.authorize(caller)
+    except Refused:
+        raise Refused(Reason.CONTEXT_ACTOR, f"{link.issuer} may not vouch for {caller}") from None

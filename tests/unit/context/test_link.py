@@ -1,0 +1,56 @@
+"""A link keeps every rule that it can keep by itself."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from spiffe_mcp.context.claims import Claims
+from spiffe_mcp.context.link import Link
+from spiffe_mcp.errors import Reason, Refused
+from tests.fakes.links import good_claims
+
+LINK = Link.from_claims(Claims(good_claims()))
+
+
+def test_claims_survive_being_read_and_written() -> None:
+    assert LINK.to_claims() == good_claims()
+    assert LINK.lifetime == 60
+
+
+@pytest.mark.parametrize(
+    "change", [{"jti": ""}, {"jti": "a b"}, {"channel": b""}, {"expires": 2**63}, {"issued_at": -1}]
+)
+def test_a_link_that_is_none_cannot_be_made(change: dict[str, Any]) -> None:
+    with pytest.raises(Refused) as refusal:
+        replace(LINK, **change)
+    assert refusal.value.reason is Reason.CONTEXT_CLAIM_MALFORMED
+
+
+def test_a_link_lives_for_a_while() -> None:
+    with pytest.raises(Refused) as refusal:
+        replace(LINK, expires=LINK.issued_at)
+    assert refusal.value.reason is Reason.CONTEXT_LIFETIME
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"txn": ""},
+        {"txn": "a\n"},
+        {"txn": "a" * 129},
+        {"scope": ("",)},
+        {"scope": ("a b",)},
+        {"scope": ("a\\",)},
+        {"scope": ("a",) * 65},
+    ],
+)
+def test_a_delegation_that_is_none_cannot_be_made(change: dict[str, Any]) -> None:
+    with pytest.raises(Refused) as refusal:
+        replace(LINK.delegation, **change)
+    assert refusal.value.reason is Reason.CONTEXT_CLAIM_MALFORMED
+
+
+def test_no_scope_and_one_scope_are_written_apart() -> None:
+    assert replace(LINK.delegation, scope=()).to_claims()["scope"] == ""
+    assert replace(LINK.delegation, scope=("a",)).to_claims()["scope"] == "a"
