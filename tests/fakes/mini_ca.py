@@ -15,18 +15,17 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from itertools import count
-from typing import Any, Final, Self
+from typing import Any, Final, Self, TypeAlias
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.types import (
     CertificateIssuerPrivateKeyTypes,
     CertificatePublicKeyTypes,
 )
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
-from OpenSSL import crypto
 
 from spiffe_mcp.identity.svid import X509Svid
 
@@ -41,6 +40,18 @@ KEY_USAGES: Final = (
     "digital_signature", "content_commitment", "key_encipherment", "data_encipherment", "key_agreement",
     "key_cert_sign", "crl_sign", "encipher_only", "decipher_only",
 )  # fmt: skip
+
+_Digest: TypeAlias = hashes.SHA224 | hashes.SHA256 | hashes.SHA384
+_DIGESTS: Final[Mapping[str, _Digest]] = {
+    "sha224": hashes.SHA224(),
+    "sha256": hashes.SHA256(),
+    "sha384": hashes.SHA384(),
+}
+_SHA256_WITH_RSA: Final = bytes.fromhex("2a864886f70d01010b")
+_BROKEN: Final = {
+    "sha1": (hashes.SHA1(), bytes.fromhex("2a864886f70d010105")),  # noqa: S303  to show that nobody takes it
+    "md5": (hashes.MD5(), bytes.fromhex("2a864886f70d010104")),  # noqa: S303  to show that nobody takes it
+}
 
 _serial_numbers: Final = count(1000)
 
@@ -63,16 +74,12 @@ class Template:
     authority_key_id: bool = True
     common_name: str = ""
     key_kind: str = "p256"
-    signature: str = (
-        "sha256"  # what the issuer signs with: "sha1" and "md5" are for showing that nobody takes them
-    )
+    signature: str = "sha256"  # or "sha224", "sha384"; by RSA authorities "sha1", "md5"
     not_before: datetime | None = None
     lifetime: timedelta = HOUR
 
 
-CA_TEMPLATE: Final = Template(
-    ca=True, key_usage=CA_KEY_USAGE, extended_key_usage=None, common_name="authority", lifetime=24 * HOUR
-)
+CA_TEMPLATE: Final = Template(ca=True, key_usage=CA_KEY_USAGE, extended_key_usage=None, lifetime=24 * HOUR)
 
 
 @dataclass(frozen=True)
@@ -91,7 +98,7 @@ class Authority:
         """A certificate for `key`, as DER."""
         issuer = self.certificate
         built = _build(template, key, issuer.subject, issuer.public_key(), self.key, now)
-        return _resigned(built, self.key, template.signature)
+        return _as_der(built, self.key, template.signature)
 
 
 @dataclass(frozen=True)
@@ -114,7 +121,12 @@ class MiniCa:
 
     def subordinate(self, **deviations: Any) -> "MiniCa":
         """The same trust domain, signing with an intermediate below this one."""
-        template = _with(CA_TEMPLATE, {"uris": (f"spiffe://{self.trust_domain}",), **deviations})
+        # A name of its own: an issuer that bears its subject's name would count as one and the same.
+        named = {
+            "common_name": f"intermediate {next(_serial_numbers)}",
+            "uris": (f"spiffe://{self.trust_domain}",),
+        }
+        template = _with(CA_TEMPLATE, {**named, **deviations})
         key = private_key(template.key_kind)
         der = self._signer.sign(template, key.public_key(), self.now)
         below = Authority(key, x509.load_der_x509_certificate(der))
@@ -149,10 +161,11 @@ class MiniCa:
 
 def self_signed(trust_domain: str, now: datetime = NOW, **deviations: Any) -> Authority:
     """A root of `trust_domain`, with its own new key."""
-    template = _with(CA_TEMPLATE, {"uris": (f"spiffe://{trust_domain}",), **deviations})
+    named = {"common_name": f"authority of {trust_domain}", "uris": (f"spiffe://{trust_domain}",)}
+    template = _with(CA_TEMPLATE, {**named, **deviations})
     key = private_key(template.key_kind)
     built = _build(template, key.public_key(), _name(template.common_name), key.public_key(), key, now)
-    return Authority(key, x509.load_der_x509_certificate(_resigned(built, key, template.signature)))
+    return Authority(key, x509.load_der_x509_certificate(_as_der(built, key, template.signature)))
 
 
 def private_key(kind: str) -> CertificateIssuerPrivateKeyTypes:
@@ -215,7 +228,7 @@ def _build(
         builder = builder.add_extension(authority, critical=False)
     for extension, critical in _extensions(template):
         builder = builder.add_extension(extension, critical)
-    return builder.sign(signer, None if isinstance(signer, ed25519.Ed25519PrivateKey) else hashes.SHA256())
+    return builder.sign(signer, _digest(template.signature, signer))
 
 
 def _extensions(template: Template) -> list[tuple[x509.ExtensionType, bool]]:
@@ -246,10 +259,19 @@ def _constraints(template: Template) -> x509.NameConstraints:
     return x509.NameConstraints(permitted or None, excluded or None)
 
 
-def _resigned(built: x509.Certificate, signer: CertificateIssuerPrivateKeyTypes, digest: str) -> bytes:
-    """`built` as DER; signed once more where `cryptography` rightly declines to sign with `digest`."""
-    if digest == "sha256":
-        return built.public_bytes(Encoding.DER)
-    weak = crypto.X509.from_cryptography(built)
-    weak.sign(crypto.PKey.from_cryptography_key(signer), digest)  # type: ignore[arg-type]  # any key that signs
-    return crypto.dump_certificate(crypto.FILETYPE_ASN1, weak)
+def _as_der(built: x509.Certificate, signer: CertificateIssuerPrivateKeyTypes, digest: str) -> bytes:
+    """`built` as DER, signed once more if `digest` is one that `cryptography` rightly declines."""
+    der = built.public_bytes(Encoding.DER)
+    if digest not in _BROKEN:
+        return der
+    algorithm, oid = _BROKEN[digest]
+    if not isinstance(signer, rsa.RSAPrivateKey):
+        raise TypeError(f"{digest} signatures are made by RSA authorities only")
+    # Same length, so that no DER length changes. The signature follows the to-be-signed part that it covers.
+    weak_tbs = built.tbs_certificate_bytes.replace(_SHA256_WITH_RSA, oid)
+    signature = signer.sign(weak_tbs, padding.PKCS1v15(), algorithm)
+    return der.replace(_SHA256_WITH_RSA, oid).replace(built.signature, signature)
+
+
+def _digest(name: str, signer: CertificateIssuerPrivateKeyTypes) -> _Digest | None:
+    return None if isinstance(signer, ed25519.Ed25519PrivateKey) else _DIGESTS.get(name, hashes.SHA256())

@@ -25,13 +25,15 @@ METHOD = "FetchX509SVID"
 def svid_part(ca: MiniCa, path: str = "/w", **changes: object) -> workload_pb2.X509SVID:
     """One SVID of a message as a sound server sends it; `changes` are fields to get wrong."""
     chain, key = ca.issue_der(path)
-    fields: dict[str, object] = {
-        "spiffe_id": f"spiffe://{ca.trust_domain}{path}",
-        "x509_svid": b"".join(chain),
-        "x509_svid_key": key,
-        "bundle": b"".join(ca.bundle_der),
-    }
-    return workload_pb2.X509SVID(**{**fields, **changes})
+    part = workload_pb2.X509SVID(
+        spiffe_id=f"spiffe://{ca.trust_domain}{path}",
+        x509_svid=b"".join(chain),
+        x509_svid_key=key,
+        bundle=b"".join(ca.bundle_der),
+    )
+    for name, value in changes.items():
+        setattr(part, name, value)
+    return part
 
 
 def message(
@@ -69,7 +71,7 @@ class FakeWorkloadApi:
     async def start(self) -> None:
         """Listen; return once connections are accepted."""
         self._server = grpc.aio.server()
-        handler = grpc.unary_stream_rpc_method_handler(self._fetch)
+        handler: grpc.RpcMethodHandler[bytes, bytes] = grpc.unary_stream_rpc_method_handler(self._fetch)
         service = grpc.method_handlers_generic_handler("SpiffeWorkloadAPI", {METHOD: handler})
         self._server.add_generic_rpc_handlers((service,))
         self._server.add_insecure_port(self.address)
