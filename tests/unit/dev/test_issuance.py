@@ -1,0 +1,72 @@
+"""Registration entries: who may be registered, and what is issued for whom."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from spiffe_mcp.dev.ca import Authorities
+from spiffe_mcp.dev.issuance import Entry, Issued, registrations
+from spiffe_mcp.errors import Reason, Refused
+from spiffe_mcp.identity.spiffe_id import SpiffeId, TrustDomain
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+TTL = timedelta(minutes=5)
+TRUST_DOMAIN = TrustDomain("mesh.test")
+
+
+def entry(path: str, uid: int = 1000, hint: str = "") -> Entry:
+    return Entry(SpiffeId(TRUST_DOMAIN, path), uid, hint)
+
+
+def test_the_hint_is_the_last_segment_of_the_path_unless_configured() -> None:
+    assert entry("/mcp/demo").hint == "demo"
+    assert entry("/mcp/demo", hint="tools").hint == "tools"
+
+
+@pytest.mark.parametrize("uid", [-1, 2**32 - 1, 2**32, 65534])
+def test_a_uid_that_does_not_name_one_user_is_not_registered(uid: int) -> None:
+    with pytest.raises(Refused) as refusal:
+        entry("/ai-agent", uid)
+    assert refusal.value.reason is Reason.DEV_REGISTRATION
+
+
+def test_entries_keep_their_order_and_their_user() -> None:
+    found = registrations(TRUST_DOMAIN, [entry("/b"), entry("/x", uid=7), entry("/a")])
+    assert {uid: [str(one.spiffe_id) for one in entries] for uid, entries in found.items()} == {
+        1000: ["spiffe://mesh.test/b", "spiffe://mesh.test/a"],
+        7: ["spiffe://mesh.test/x"],
+    }
+
+
+@pytest.mark.parametrize(
+    "second",
+    [entry("/a", hint="other"), entry("/ns/a")],
+    ids=["the same ID", "the same hint"],
+)
+def test_two_entries_of_one_user_share_neither_id_nor_hint(second: Entry) -> None:
+    with pytest.raises(Refused) as refusal:
+        registrations(TRUST_DOMAIN, [entry("/a"), second])
+    assert refusal.value.reason is Reason.DEV_REGISTRATION
+
+
+def test_two_users_may_share_an_id() -> None:
+    assert len(registrations(TRUST_DOMAIN, [entry("/a"), entry("/a", uid=7)])) == 2
+
+
+def test_no_workload_of_another_trust_domain_is_registered() -> None:
+    with pytest.raises(Refused) as refusal:
+        registrations(TrustDomain("other.test"), [entry("/a")])
+    assert refusal.value.reason is Reason.DEV_FOREIGN_TRUST_DOMAIN
+
+
+def test_svids_are_renewed_before_half_of_their_life_is_over() -> None:
+    issued = Issued.issue([entry("/a")], Authorities.create(TRUST_DOMAIN, now=NOW), now=NOW, svid_ttl=TTL)
+    svid = issued.svids[entry("/a")]
+    assert svid.not_before < NOW < issued.renew_at < svid.not_before + (svid.not_after - svid.not_before) / 2
+
+
+def test_reissuing_replaces_every_svid_and_trusting_replaces_none() -> None:
+    first = Issued.issue([entry("/a")], Authorities.create(TRUST_DOMAIN, now=NOW), now=NOW, svid_ttl=TTL)
+    prepared = first.authorities.prepared(NOW)
+    assert first.trusting(prepared).svids == first.svids
+    assert first.reissued(prepared, now=NOW).svids[entry("/a")] != first.svids[entry("/a")]
