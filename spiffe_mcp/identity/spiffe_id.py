@@ -72,18 +72,18 @@ class IdPattern:
     trust_domain: TrustDomain
     segments: tuple[str, ...]
 
+    def __post_init__(self) -> None:
+        *heads, last = self.segments or ("",)
+        if not (_is_wanted(last) or last == "**") or not all(map(_is_wanted, heads)):
+            raise Refused(Reason.ID_MALFORMED, f"pattern {_quoted(str(self))}")
+
     @classmethod
     def parse(cls, text: str) -> Self:
         """The pattern that `text` spells; raises `Refused(ID_MALFORMED)`."""
         if not text.startswith(_SCHEME):
             raise Refused(Reason.ID_MALFORMED, f"{_quoted(text)} does not begin with {_SCHEME}")
         name, _, path = text.removeprefix(_SCHEME).partition("/")
-        segments = tuple(path.split("/"))
-        for place, segment in enumerate(segments, start=1):
-            is_tail = segment == "**" and place == len(segments)
-            if not (is_tail or segment == "*" or _is_segment(segment)):
-                raise Refused(Reason.ID_MALFORMED, f"pattern {_quoted(text)}")
-        return cls(TrustDomain(name), segments)
+        return cls(TrustDomain(name), tuple(path.split("/")))
 
     def matches(self, spiffe_id: SpiffeId) -> bool:
         """Whether `spiffe_id` is one of the IDs this pattern names, by whole segments."""
@@ -118,6 +118,10 @@ class AllowedIds:
 
 def _is_segment(segment: str) -> bool:
     return segment not in {".", ".."} and _SEGMENT.fullmatch(segment) is not None
+
+
+def _is_wanted(segment: str) -> bool:
+    return segment == "*" or _is_segment(segment)
 
 
 def _segments_match(wanted: Iterable[str], found: Iterable[str]) -> bool:

@@ -78,7 +78,8 @@ def apply(update: Update, last: IdentityState | None, wanted: SpiffeId | None, n
     if own is None:
         return Applied(None, tuple(reading.refused))
     svid, own_bundle = own
-    foreign = reading.foreign(_foreign_parts(update, svid.spiffe_id.trust_domain), own_bundle)  # (4)
+    foreign_parts = _foreign_parts(update, chosen, own_bundle.trust_domain)
+    foreign = reading.foreign(foreign_parts, own_bundle)  # (4)
     return Applied(IdentityState(svid, BundleSet((own_bundle, *foreign))), tuple(reading.refused))
 
 
@@ -91,11 +92,11 @@ def _chosen(svids: tuple[SvidPart, ...], wanted: SpiffeId | None) -> SvidPart:
     raise Refused(Reason.SVID_NOT_OFFERED, str(wanted))
 
 
-def _foreign_parts(update: Update, own: TrustDomain) -> Iterator[tuple[str, bytes]]:
-    """Every bundle of the message but those that stand beside SVIDs of our own trust domain."""
+def _foreign_parts(update: Update, chosen: SvidPart, own: TrustDomain) -> Iterator[tuple[str, bytes]]:
+    """Every bundle of the message but the chosen SVID's, and its like beside other SVIDs of our own."""
     for part in update.svids:
         name = part.spiffe_id.removeprefix("spiffe://").partition("/")[0]
-        if name != str(own):
+        if part is not chosen and name != str(own):
             yield name, part.bundle
     yield from update.federated.items()
 
