@@ -4,5 +4,27 @@
     ingress: verify(header, hop=..., ...), then ReplayGuard.check(...)
 
 Modules, lowest first: `base64url`, `claims`, `jwa` (signatures); `user`, `binding`; `link` (what a link
-says), `jws` (how it is written); `limits`, `mint`, `verify`, `replay`.
+says), `jws` (how it is written); `limits`, `minting`, `verification`, `replay`.
 """
+
+from spiffe_mcp.context.binding import RequestBinding
+from spiffe_mcp.context.limits import HEADER_NAME, ContextLimits
+from spiffe_mcp.context.link import Delegation
+from spiffe_mcp.context.minting import Signer, mint
+from spiffe_mcp.context.replay import ReplayGuard
+from spiffe_mcp.context.user import User
+from spiffe_mcp.context.verification import InboundHop, VerifiedContext, verify
+
+__all__ = [
+    "HEADER_NAME",
+    "ContextLimits",
+    "Delegation",
+    "InboundHop",
+    "ReplayGuard",
+    "RequestBinding",
+    "Signer",
+    "User",
+    "VerifiedContext",
+    "mint",
+    "verify",
+]

@@ -1,7 +1,7 @@
 """Base64 as signatures need it: every octet string has exactly one spelling.
 
 The standard library ignores foreign characters and the spare bits of the last character, so a header could be
-changed without its meaning changing. Here both are refused. Pure.
+changed and still mean the same. Here both are refused. Pure.
 """
 
 import binascii
@@ -10,7 +10,7 @@ from typing import Final
 from spiffe_mcp.errors import Reason, Refused
 
 _FROM_STANDARD: Final = bytes.maketrans(b"+/", b"-_")
-# What base64url does not use becomes "!", which no decoder of base64 accepts.
+# What base64url does not use becomes "!", which no base64 uses.
 _TO_STANDARD: Final = bytes.maketrans(b"-_+/=", b"+/!!!")
 
 
@@ -32,10 +32,10 @@ def encode_standard(octets: bytes) -> bytes:
 def decode_standard(text: bytes) -> bytes:
     """The octets that `text` spells in padded base64; raises `Refused(CONTEXT_MALFORMED)`."""
     try:
-        octets = binascii.a2b_base64(text, strict_mode=True)
+        octets = binascii.a2b_base64(text)
     except binascii.Error:
         raise Refused(Reason.CONTEXT_MALFORMED, "not base64") from None
-    # Spare bits of the last character: a second spelling of the same octets (RFC 4648 section 3.5).
+    # The decoder passes over foreign characters and spare bits (RFC 4648 sections 3.3, 3.5): encoding tells.
     if encode_standard(octets) != text:
         raise Refused(Reason.CONTEXT_MALFORMED, "not canonical base64")
     return octets

@@ -3,7 +3,7 @@
 Enters: the octets of a link. Leaves: its certificate chain, and its payload only to whoever verifies the
 signature first. The JOSE header is closed: exactly `alg`, `typ` and `x5c`. A member that names another place
 to find a key (`jku`, `x5u`, `jwk`, `kid`) or another way to read the rest (`crit`, `b64`, `zip`) is refused
-unread. Pure; knows no claim and trusts no certificate: that is `verify`'s.
+unread. Pure; knows no claim and trusts no certificate: that is `verification`'s.
 """
 
 from collections.abc import Sequence

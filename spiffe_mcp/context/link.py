@@ -1,7 +1,7 @@
 """What one link says: who vouches to whom, for which user and workload, how far, how long, for which request.
 
 Enters: values to be signed, or claims of a payload whose signature was verified. Leaves: a frozen value that
-keeps every rule a link can keep by itself, or its claims. Whether it is true here and now is `verify`'s
+keeps every rule a link can keep by itself, or its claims. Whether it is true here and now is `verification`'s
 question. Claim names are those of JWT (RFC 7519), token exchange (RFC 8693: `act`, `scope`), transaction
 tokens (`txn`), DPoP (RFC 9449: `htm`, `htu`) and proof of possession (RFC 7800: `cnf`). Pure.
 """

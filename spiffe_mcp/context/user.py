@@ -86,16 +86,16 @@ class User:
         )
 
     def to_claims(self) -> JsonObject:
-        """The claims `sub`, `sub_iss` and `user`; an attribute that is not known is left out."""
-        attributes = ((name, getattr(self, name)) for name in _ATTRIBUTES)
+        """The claims `sub`, `sub_iss` and `user`."""
+        return {"sub": self.sub, "sub_iss": self.sub_iss, "user": self.attributes()}
+
+    def attributes(self) -> JsonObject:
+        """All but `sub` and `sub_iss`, as JSON; what is not known is left out."""
+        known = ((name, getattr(self, name)) for name in _ATTRIBUTES)
         return {
-            "sub": self.sub,
-            "sub_iss": self.sub_iss,
-            "user": {
-                name: list(value) if isinstance(value, tuple) else value
-                for name, value in attributes
-                if value not in (None, ())
-            },
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in known
+            if value not in (None, ())
         }
 
 

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
 from spiffe_mcp.context.binding import RequestBinding
-from spiffe_mcp.context.verify import InboundHop, VerifiedContext, verify
+from spiffe_mcp.context.verification import InboundHop, VerifiedContext, verify
 from spiffe_mcp.identity.bundle import BundleSet
 from spiffe_mcp.identity.spiffe_id import SpiffeId
 from spiffe_mcp.identity.svid import X509Svid

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from spiffe_mcp.context.binding import RequestBinding
 from spiffe_mcp.context.link import Delegation
-from spiffe_mcp.context.mint import Signer, mint
+from spiffe_mcp.context.minting import Signer, mint
 from spiffe_mcp.context.replay import ReplayGuard
 from spiffe_mcp.context.user import User
 from spiffe_mcp.errors import Refused

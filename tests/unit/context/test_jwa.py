@@ -1,8 +1,9 @@
 """The key decides the algorithm."""
 
+import jwt
 import pytest
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 
 from spiffe_mcp.context import jwa
 from spiffe_mcp.errors import Reason, Refused
@@ -38,7 +39,9 @@ def test_a_coordinate_with_leading_zeros_keeps_its_length() -> None:
 def test_a_signature_of_another_length_or_of_zeros_is_refused(kind: str) -> None:
     key = svid_key(kind)
     signature = jwa.sign(key, b"data")
-    for hostile in (b"", signature[:-1], signature + b"\x00", b"\x00" + signature, bytes(len(signature))):
+    half = len(signature) // 2
+    padded = signature[:half] + b"\x00" + signature[half:]  # the same two integers
+    for hostile in (b"", signature[:-1], signature + b"\x00", padded, bytes(len(signature))):
         with pytest.raises(Refused) as refusal:
             jwa.check_signature(key.public_key(), b"data", hostile)
         assert refusal.value.reason is Reason.CONTEXT_SIGNATURE
@@ -58,6 +61,19 @@ def test_a_signature_of_other_data_is_refused(kind: str) -> None:
     with pytest.raises(Refused) as refusal:
         jwa.check_signature(key.public_key(), b"other", jwa.sign(key, b"data"))
     assert refusal.value.reason is Reason.CONTEXT_SIGNATURE
+
+
+def test_the_salt_of_ps256_is_as_long_as_its_digest() -> None:
+    key = svid_key("rsa2048")
+    assert isinstance(key, rsa.RSAPrivateKey)
+    jwt.algorithms.RSAPSSAlgorithm(jwt.algorithms.RSAPSSAlgorithm.SHA256).verify(
+        b"data", key.public_key(), jwa.sign(key, b"data")
+    )
+    for salt in (0, 20, 222):
+        hostile = key.sign(b"data", padding.PSS(padding.MGF1(hashes.SHA256()), salt), hashes.SHA256())
+        with pytest.raises(Refused) as refusal:
+            jwa.check_signature(key.public_key(), b"data", hostile)
+        assert refusal.value.reason is Reason.CONTEXT_SIGNATURE
 
 
 @pytest.mark.parametrize("kind", ["p521", "secp256k1"])

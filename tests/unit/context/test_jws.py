@@ -39,6 +39,12 @@ def test_a_good_signature_under_another_name_does_not_open() -> None:
     assert refusal.value.reason is Reason.CONTEXT_ALGORITHM
 
 
+def test_a_link_without_certificate_is_none() -> None:
+    with pytest.raises(Refused) as refusal:
+        Jws.parse(jws.sign(jws.encode_header("ES256", ()), b"{}", PLANNER.key))
+    assert refusal.value.reason is Reason.CONTEXT_CERTIFICATE
+
+
 def test_neither_payload_nor_signature_is_shown() -> None:
     shown = repr(Jws.parse(LINK))
     assert "alice" not in shown

@@ -57,6 +57,12 @@ def test_a_verified_context_is_remembered_for_as_long_as_it_verifies() -> None:
     assert expired.value.reason is Reason.CONTEXT_EXPIRED
 
 
+def test_a_link_is_accepted_until_the_end_of_its_last_second() -> None:
+    guard = ReplayGuard(10)
+    guard.check(PLANNER, "1", NOW + 1.5 * SECOND, NOW + 1.2 * SECOND)
+    assert refusal_of(guard, "1", expires=1.5 * SECOND, now=1.4 * SECOND) is Reason.CONTEXT_REPLAYED
+
+
 def test_what_has_expired_is_forgotten() -> None:
     guard = ReplayGuard(10)
     for place in range(10):

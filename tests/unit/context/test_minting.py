@@ -10,7 +10,7 @@ import pytest
 
 from spiffe_mcp.context.limits import DEFAULT_LIMITS
 from spiffe_mcp.context.link import Delegation
-from spiffe_mcp.context.mint import Signer, mint
+from spiffe_mcp.context.minting import Signer, mint
 from spiffe_mcp.context.user import User
 from spiffe_mcp.errors import Reason, Refused
 from tests.fakes.links import (

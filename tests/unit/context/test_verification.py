@@ -12,7 +12,7 @@ import jwt
 import pytest
 
 from spiffe_mcp.context.limits import ContextLimits
-from spiffe_mcp.context.verify import InboundHop, VerifiedContext
+from spiffe_mcp.context.verification import InboundHop, VerifiedContext
 from spiffe_mcp.errors import Reason, Refused
 from spiffe_mcp.identity.bundle import BundleSet
 from spiffe_mcp.identity.spiffe_id import AllowedIds, IdPattern, SpiffeId
