@@ -17,6 +17,7 @@ from spiffe_mcp.errors import Reason, Refused
 T = TypeVar("T")
 
 _MAX_BYTES: Final = 1024 * 1024
+_MAX_DEPTH: Final = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +32,7 @@ class _Place:
         raise Refused(Reason.CONFIG_INVALID, f"{self.file}:{self.line}: {self.key or 'top level'}: {what}")
 
     def at(self, node: yaml.Node, key: str) -> "_Place":
-        return _Place(self.file, node.start_mark.line + 1, f"{self.key}.{key}" if self.key else key)
+        return _Place(self.file, _line(node), f"{self.key}.{key}" if self.key else key)
 
 
 def read_file(path: Path, build: Callable[["Section"], T]) -> T:
@@ -45,10 +46,23 @@ def read_file(path: Path, build: Callable[["Section"], T]) -> T:
     if len(document) > _MAX_BYTES:
         start.refuse(f"larger than {_MAX_BYTES} bytes")
     try:
-        node = yaml.compose(document.decode("utf-8"), Loader=yaml.SafeLoader)
+        node = _compose(document.decode("utf-8"), start)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         start.refuse(" ".join(str(error).split()))
     return _read(Section.of(node, start, path.parent), build)
+
+
+def _compose(text: str, start: _Place) -> yaml.Node | None:
+    """YAML without its indirections: what stands in one place means what it says there."""
+    depth = 0
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        place = _Place(start.file, _line(event), "")
+        if isinstance(event, yaml.AliasEvent) or getattr(event, "tag", None) is not None:
+            place.refuse("aliases and tags are not read")
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > _MAX_DEPTH:  # what follows would be composed by recursion
+            place.refuse("nested too deeply")
+    return yaml.compose(text, Loader=yaml.SafeLoader)
 
 
 class Section:
@@ -89,6 +103,11 @@ class Section:
             return default
         return self._scalar(self._place.at(node, key), node, parse, expected)
 
+    def optional_value(self, key: str, parse: Callable[[str], T], expected: str) -> T | None:
+        """As `value`; None if the key is not there."""
+        node = self._find(key)
+        return None if node is None else self._scalar(self._place.at(node, key), node, parse, expected)
+
     def values(self, key: str, parse: Callable[[str], T], expected: str) -> tuple[T, ...]:
         """A list of scalars; empty if the key is not there."""
         return tuple(
@@ -100,16 +119,19 @@ class Section:
         """A whole number of at least `least`."""
 
         def parse(text: str) -> int:
-            number = int(text)
-            if number < least:
+            if not (text.isascii() and text.isdigit()) or int(text) < least:
                 raise ValueError
-            return number
+            return int(text)
 
         return self.value(key, parse, f"a whole number of at least {least}", default)
 
     def path(self, key: str) -> Path:
         """A path; a relative one starts at the file's own folder."""
         return self.value(key, lambda text: self._folder / text, "a path")
+
+    def optional_path(self, key: str) -> Path | None:
+        """As `path`; None if the key is not there."""
+        return self.optional_value(key, lambda text: self._folder / text, "a path")
 
     def paths(self, key: str) -> tuple[Path, ...]:
         """A list of paths."""
@@ -168,6 +190,10 @@ class Section:
             return parse(node.value)
         except (ValueError, Refused):
             place.refuse(f"expected {expected}, found {node.value[:80]!r}")
+
+
+def _line(what: yaml.Node | yaml.Event) -> int:
+    return what.start_mark.line + 1 if what.start_mark else 1
 
 
 def _read(section: Section, build: Callable[[Section], T]) -> T:
