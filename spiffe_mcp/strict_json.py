@@ -9,7 +9,9 @@ This module knows JSON (RFC 8259, and RFC 7493 for interoperability) and nothing
 """
 
 import json
-from collections.abc import Iterable
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from math import isfinite
 from typing import Final, NoReturn, TypeAlias
 
@@ -21,6 +23,9 @@ JsonValue: TypeAlias = "JsonObject | list[JsonValue] | str | int | float | bool 
 MAX_DEPTH: Final = 64
 MAX_BYTES: Final = 4 * 1024 * 1024
 MAX_INTEGER_DIGITS: Final = 400
+
+_SURROGATE_ESCAPE: Final = re.compile(r"\\u[dD][89a-fA-F]")
+_SURROGATE: Final = re.compile(r"[\ud800-\udfff]")
 
 
 def loads(document: bytes, *, max_bytes: int = MAX_BYTES, max_depth: int = MAX_DEPTH) -> JsonValue:
@@ -42,9 +47,9 @@ def loads(document: bytes, *, max_bytes: int = MAX_BYTES, max_depth: int = MAX_D
     # No document nests deeper than it has opening brackets: most calls end here, without a walk.
     if document.count(b"{") + document.count(b"[") > max_depth and _exceeds(max_depth, value):
         raise Refused(Reason.JSON_TOO_DEEP, f"more than {max_depth} levels")
-    # A lone surrogate can only come from a \\u escape: raw ones are not UTF-8.
-    if "\\u" in text:
-        _refuse_surrogates(value)
+    # A lone surrogate can only come from an escape (raw ones are not UTF-8): most calls end here as well.
+    if _SURROGATE_ESCAPE.search(text) and any(map(_SURROGATE.search, _strings(value))):
+        raise Refused(Reason.JSON_SURROGATE)
     return value
 
 
@@ -74,15 +79,16 @@ def _members(container: JsonObject | list[JsonValue]) -> Iterable[JsonValue]:
 def _unique(pairs: list[tuple[str, JsonValue]]) -> JsonObject:
     unique = dict(pairs)
     if len(unique) != len(pairs):
-        seen: set[str] = set()
-        twice = next(key for key, _ in pairs if key in seen or seen.add(key) is not None)
-        raise Refused(Reason.JSON_DUPLICATE_KEY, repr(twice[:64]))
+        [(twice, _)] = Counter(key for key, _ in pairs).most_common(1)
+        raise Refused(Reason.JSON_DUPLICATE_KEY, ascii(twice[:64]))
     return unique
 
 
 def _float(digits: str) -> float:
     number = float(digits)
-    if not isfinite(number):
+    # A number so small that it becomes zero is as lost as one so large that it becomes infinite.
+    vanished = number == 0 and digits.lstrip("-0.")[:1] not in ("", "e", "E")
+    if vanished or not isfinite(number):
         raise Refused(Reason.JSON_NUMBER, "a number that a double cannot hold")
     return number
 
@@ -97,17 +103,18 @@ def _constant(name: str) -> NoReturn:
     raise Refused(Reason.JSON_NUMBER, name)
 
 
-def _refuse_surrogates(value: JsonValue) -> None:
-    if isinstance(value, str):
-        if any("\ud800" <= character <= "\udfff" for character in value):
-            raise Refused(Reason.JSON_SURROGATE)
-    elif isinstance(value, dict):
-        for key, member in value.items():
-            _refuse_surrogates(key)
-            _refuse_surrogates(member)
-    elif isinstance(value, list):
-        for member in value:
-            _refuse_surrogates(member)
+def _strings(value: JsonValue) -> Iterator[str]:
+    """Every string of the document, keys included; no recursion to exhaust."""
+    pending = [value]
+    while pending:
+        item = pending.pop()
+        if isinstance(item, str):
+            yield item
+        elif isinstance(item, dict):
+            yield from item
+            pending.extend(item.values())
+        elif isinstance(item, list):
+            pending.extend(item)
 
 
 _DECODER: Final = json.JSONDecoder(
