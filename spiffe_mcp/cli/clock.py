@@ -1,0 +1,9 @@
+"""The clock of the command line: the one place here that asks what time it is."""
+
+from datetime import UTC, datetime
+
+
+def now() -> datetime:
+    """The present moment, aware, UTC, in whole seconds."""
+    moment = datetime.now(UTC)  # noqa: TID251  a command is the root of what it runs; the rest is handed `now`
+    return moment.replace(microsecond=0)
