@@ -1,1 +1,52 @@
-"""JSON-RPC and MCP: messages, eras, server-sent events, list pages, error answers. Pure."""
+"""JSON-RPC and MCP: messages, eras, server-sent events, list pages, error answers. Pure.
+
+    a call:    parse(body) -> read_call(message, headers) -> Call, whose `raw` is what may be forwarded
+    an answer: AnswerFilter.for_call(call, content_type, rewrite), then feed(chunk) ... finish()
+    a refusal: answer_for(refused, id, presumed_era(message)), or unknown_tool(name, id)
+
+Modules, lowest first: `keys`, `message`, `headers`, `era`, `methods`, `call`; `answers`; `sse`, `tools`,
+`answer_filter`; `inventory` (what the ingress itself asks an upstream).
+"""
+
+from spiffe_mcp.mcp.answer_filter import AnswerFilter
+from spiffe_mcp.mcp.answers import Answer, answer_for, unknown_tool
+from spiffe_mcp.mcp.call import Call, read_call
+from spiffe_mcp.mcp.era import (
+    LEGACY_VERSIONS,
+    MODERN_VERSIONS,
+    SUPPORTED_VERSIONS,
+    Era,
+    Revision,
+    presumed_era,
+)
+from spiffe_mcp.mcp.keys import ExactKeys
+from spiffe_mcp.mcp.message import Message, MessageId, Notification, Request, Response, parse
+from spiffe_mcp.mcp.methods import Kind, Subject
+from spiffe_mcp.mcp.tools import ToolListPage, parse_tool_list, rewrite_tool_list
+
+__all__ = [
+    "LEGACY_VERSIONS",
+    "MODERN_VERSIONS",
+    "SUPPORTED_VERSIONS",
+    "Answer",
+    "AnswerFilter",
+    "Call",
+    "Era",
+    "ExactKeys",
+    "Kind",
+    "Message",
+    "MessageId",
+    "Notification",
+    "Request",
+    "Response",
+    "Revision",
+    "Subject",
+    "ToolListPage",
+    "answer_for",
+    "parse",
+    "parse_tool_list",
+    "presumed_era",
+    "read_call",
+    "rewrite_tool_list",
+    "unknown_tool",
+]

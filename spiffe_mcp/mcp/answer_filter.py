@@ -8,7 +8,9 @@ came. Refused, which cuts the stream (fail closed):
     bypassed, and a peer that compares "1" and 1 as equal must not be given the choice;
   - a request of the server's own (sampling, elicitation, roots): not offered;
   - in the JSON form: anything but the one response.
-Notifications pass in a stream. An answer keeps its form: JSON stays JSON, a stream stays a stream.
+Notifications pass in a stream. So does what a 2026-07-28 result asks of the client (`input_required`): it is
+part of the answer, and the client's retry is a call of its own, authorised anew. An answer keeps its form:
+JSON stays JSON, a stream stays a stream.
 
 This module knows the two forms of an HTTP answer (streamable-http "Sending Messages"), not who called.
 """

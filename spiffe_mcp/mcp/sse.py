@@ -121,7 +121,7 @@ class SseDecoder:
 
 
 def encode(data: bytes, template: Event) -> bytes:
-    """The bytes of `template` with `data` in place of its data; every other line stays as it came.
+    """The bytes of `template`, which carries data, with `data` in its place; every other line stays.
 
     The data stands where its last line stood: were a later line left out, the CR of the line before it and
     the LF of an empty line after it could become one line end.

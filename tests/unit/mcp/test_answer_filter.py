@@ -237,12 +237,21 @@ def test_a_request_is_not_answered_by_nothing() -> None:
     assert refused.value.reason is Reason.MCP_ANSWER_MISSING
 
 
-def test_a_listening_stream_passes_notifications_alone() -> None:
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param(b'{"jsonrpc":"2.0","id":2,' + TOOLS, id="what Last-Event-ID would replay"),
+        pytest.param(
+            b'{"jsonrpc":"2.0","id":null,"error":{"code":1,"message":""}}', id="an error about no call"
+        ),
+    ],
+)
+def test_a_listening_stream_passes_notifications_alone(body: bytes) -> None:
     answer = AnswerFilter.for_listening(STREAM)
     changed = data(b'{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}')
     assert answer.feed(changed) == changed
     with pytest.raises(Refused) as refused:
-        answer.feed(data(b'{"jsonrpc":"2.0","id":2,' + TOOLS))
+        answer.feed(data(body))
     assert refused.value.reason is Reason.MCP_ANSWER_UNEXPECTED
 
 
