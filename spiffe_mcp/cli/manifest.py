@@ -1,8 +1,8 @@
 """`spiffe-mcp manifest`: what a publisher of tools signs, and what an operator checks.
 
-Enters: options and files. Leaves: files, text and exit codes: 0 done or verified, 1 refused (with the stable
-code of the reason), 2 not usable as asked (options, files, keys, trust policy). Every decision is made in
-`spiffe_mcp.manifest`; this module reads, prints and exits.
+Enters: options and files. Leaves: files, text and exit codes: 0 done or verified, 1 refused (a `Refused` that
+`main` reports), 2 not usable as asked (options, files, keys, trust policy). Every decision is made in
+`spiffe_mcp.manifest`; this module reads and prints.
 """
 
 import json
@@ -38,7 +38,6 @@ app: Final = typer.Typer(help="Sign and verify the tools of an MCP server.", no_
 
 # A publisher who said nothing of a tool has not said that it is harmless.
 _DEFAULT_RISK: Final = RiskLevel.HIGH
-_REFUSED: Final = 1
 
 
 class Algorithm(Enum):
@@ -137,22 +136,19 @@ def sign_command(  # noqa: PLR0913  one parameter for each option
     signers = [_signer(path) for path in key]
     document = _contents("TOOLS.json", tools_file)
     issued_at = clock.now()
-    try:
-        listing = _listing(document)
-        manifest = Manifest(
-            server=spiffe_id,
-            name=name,
-            version=version,
-            instructions=listing.earlier.instructions if listing.earlier else None,
-            serial=serial,
-            issued_at=issued_at,
-            expires_at=issued_at + timedelta(days=expires_days),
-            previous=listing.previous,
-            tools=_reviewed(listing, word),
-        )
-        envelope = sign(statement.write(manifest), signers)
-    except Refused as refusal:
-        _refuse(refusal)
+    listing = _listing(document)
+    manifest = Manifest(
+        server=spiffe_id,
+        name=name,
+        version=version,
+        instructions=listing.earlier.instructions if listing.earlier else None,
+        serial=serial,
+        issued_at=issued_at,
+        expires_at=issued_at + timedelta(days=expires_days),
+        previous=listing.previous,
+        tools=_reviewed(listing, word),
+    )
+    envelope = sign(statement.write(manifest), signers)
     _print(manifest, Console(stderr=True, markup=False, highlight=False))
     _deliver(envelope, out)
 
@@ -174,7 +170,7 @@ def verify_command(
     except Refused as refusal:
         _unusable("--policy", str(refusal))
     try:
-        now = statement.parse_time(at, "TIME") if at else clock.now()
+        now = clock.now() if at is None else statement.parse_time(at, "TIME")
     except Refused as refusal:
         _unusable("--at", refusal.detail)
     spiffe_id = _spiffe_id(server)
@@ -184,7 +180,7 @@ def verify_command(
     except Refused as refusal:
         if as_json:
             _print_json(spiffe_id, refusal)
-        _refuse(refusal)
+        raise
     if as_json:
         _print_json(spiffe_id, verified)
         return
@@ -314,13 +310,6 @@ def _print_json(server: SpiffeId, result: VerifiedManifest | Refused) -> None:
         "signers": list(result.all_signers()) if isinstance(result, VerifiedManifest) else [],
     }
     typer.echo(json.dumps(report))
-
-
-def _refuse(refusal: Refused) -> NoReturn:
-    Console(stderr=True, markup=False, highlight=False).print(
-        f"Refused: {refusal}", style="red", soft_wrap=True
-    )
-    raise typer.Exit(_REFUSED)
 
 
 def _unusable(option: str, why: str) -> NoReturn:

@@ -49,7 +49,7 @@ def sha256_hex(data: bytes) -> str:
 
 def _refuse_wide_floats(value: JsonValue) -> None:
     if isinstance(value, float):
-        if value.is_integer() and abs(value) > MAX_INTEGER:
+        if abs(value) > MAX_INTEGER:  # each float of that size is an integer
             raise Refused(Reason.MANIFEST_NUMBER, "a number outside +-(2^53-1)")
     elif isinstance(value, dict):
         for member in value.values():
