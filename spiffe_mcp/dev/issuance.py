@@ -12,6 +12,7 @@ from typing import Final, Self
 
 from spiffe_mcp.dev.ca import Authorities
 from spiffe_mcp.errors import Reason, Refused
+from spiffe_mcp.identity.bundle import Bundle, BundleSet
 from spiffe_mcp.identity.spiffe_id import SpiffeId, TrustDomain
 from spiffe_mcp.identity.svid import X509Svid
 
@@ -71,6 +72,12 @@ class Issued:
     svids: Mapping[Entry, X509Svid]
     svid_ttl: timedelta
     renew_at: datetime
+
+    @property
+    def bundles(self) -> BundleSet:
+        """The bundle of the trust domain, as the mesh's own verifier takes it."""
+        trust_domain = self.authorities.signing.trust_domain
+        return BundleSet((Bundle.from_concatenated(trust_domain, self.authorities.x509_bundle()),))
 
     @classmethod
     def issue(

@@ -373,6 +373,7 @@ async def test_stopping_ends_open_streams_as_unavailable(tmp_path: Path) -> None
             await running.aclose()
             for stream in streams:
                 assert await stream.code() is grpc.StatusCode.UNAVAILABLE
+                assert await stream.details() == "the provider is stopping"
 
 
 def test_nothing_is_left_behind(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """`scripts/spire`: SPIRE on one machine, and the care with which its binaries are fetched."""
 
+import asyncio
 import hashlib
 import io
 import os
@@ -7,13 +8,18 @@ import platform
 import re
 import tarfile
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from spiffe import WorkloadApiClient
 
+from spiffe_mcp.identity.sources.workload_api import WorkloadApiSource
+from spiffe_mcp.identity.spiffe_id import SpiffeId
+from spiffe_mcp.identity.verify import verify_chain
 from tests.fakes import spire
 
+TOOL = SpiffeId.parse("spiffe://mesh.test/mcp/demo")
 VERSION = "1.15.3"
 ARCH = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), "")
 ARCHIVE = f"spire-{VERSION}-linux-{ARCH}-musl.tar.gz"
@@ -47,6 +53,20 @@ def test_trust_domain_and_entries_are_a_choice(tmp_path: Path) -> None:
     entries = [("spiffe://other.test/planner", os.getuid()), ("spiffe://other.test/stranger", 54321)]
     with spire.running_spire(tmp_path, "other.test", entries) as address:
         assert svids(address) == ["spiffe://other.test/planner"]
+
+
+@needs_spire
+async def test_the_mesh_verifies_an_svid_of_spire(tmp_path: Path) -> None:
+    def now() -> datetime:
+        return datetime.now(UTC)  # noqa: TID251  a test is a composition root
+
+    with spire.running_spire(tmp_path) as address:
+        source = WorkloadApiSource(address, spiffe_id=TOOL, clock=now, on_event=lambda _: None)
+        async with asyncio.TaskGroup() as tasks:
+            watching = tasks.create_task(source.run())
+            state = await source.wait_ready()
+            watching.cancel()
+    assert verify_chain(state.svid.chain_der, state.bundles, now()) == TOOL
 
 
 @needs_spire

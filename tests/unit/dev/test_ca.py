@@ -9,8 +9,11 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from spiffe_mcp.dev.ca import BACKDATED, Authorities, Authority
 from spiffe_mcp.errors import Reason, Refused
+from spiffe_mcp.identity.bundle import Bundle, BundleSet
+from spiffe_mcp.identity.certificate import split_der
 from spiffe_mcp.identity.spiffe_id import SpiffeId, TrustDomain
 from spiffe_mcp.identity.svid import X509Svid
+from spiffe_mcp.identity.verify import verify_chain
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 DAY = timedelta(hours=24)
@@ -161,10 +164,21 @@ def test_routine_renewal_prepares_a_successor_at_half_life_then_activates_it_the
 
 
 def x509_certificates(bundle: bytes) -> list[x509.Certificate]:
-    """The certificates of concatenated DER, each as long as its own header says."""
-    found = []
-    while bundle:
-        length = 4 + int.from_bytes(bundle[2:4])
-        found.append(x509.load_der_x509_certificate(bundle[:length]))
-        bundle = bundle[length:]
-    return found
+    return [x509.load_der_x509_certificate(der) for der in split_der(bundle)]
+
+
+def trusting(authorities: Authorities) -> BundleSet:
+    return BundleSet((Bundle.from_concatenated(TRUST_DOMAIN, authorities.x509_bundle()),))
+
+
+def test_the_mesh_verifies_a_leaf_with_the_bundle_until_its_authority_is_revoked() -> None:
+    authorities = Authorities.create(TRUST_DOMAIN, now=NOW, ttl=DAY).prepared(NOW)
+    former = authorities.signing.issue(WORKLOAD, now=NOW, ttl=TTL).chain_der
+    newer = authorities.activated().signing.issue(WORKLOAD, now=NOW, ttl=TTL).chain_der
+    for chain in (former, newer):
+        assert verify_chain(chain, trusting(authorities), NOW) == WORKLOAD
+    revoked = trusting(authorities.activated().revoked())
+    assert verify_chain(newer, revoked, NOW) == WORKLOAD
+    with pytest.raises(Refused) as refusal:
+        verify_chain(former, revoked, NOW)
+    assert refusal.value.reason is Reason.CHAIN_UNTRUSTED

@@ -8,6 +8,7 @@ from spiffe_mcp.dev.ca import Authorities
 from spiffe_mcp.dev.issuance import Entry, Issued, registrations
 from spiffe_mcp.errors import Reason, Refused
 from spiffe_mcp.identity.spiffe_id import SpiffeId, TrustDomain
+from spiffe_mcp.identity.verify import verify_chain
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 TTL = timedelta(minutes=5)
@@ -70,3 +71,9 @@ def test_reissuing_replaces_every_svid_and_trusting_replaces_none() -> None:
     prepared = first.authorities.prepared(NOW)
     assert first.trusting(prepared).svids == first.svids
     assert first.reissued(prepared, now=NOW).svids[entry("/a")] != first.svids[entry("/a")]
+
+
+def test_what_is_issued_verifies_with_the_bundles_of_the_same_moment() -> None:
+    issued = Issued.issue([entry("/a")], Authorities.create(TRUST_DOMAIN, now=NOW), now=NOW, svid_ttl=TTL)
+    chain = issued.svids[entry("/a")].chain_der
+    assert verify_chain(chain, issued.bundles, NOW) == entry("/a").spiffe_id
