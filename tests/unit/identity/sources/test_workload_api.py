@@ -111,6 +111,16 @@ async def test_an_outage_is_reported_once(api: FakeWorkloadApi) -> None:
         assert watch.events.empty()
 
 
+async def test_every_outage_is_reported(api: FakeWorkloadApi) -> None:
+    watch = Watch(api.address)
+    async with api, watch.running():
+        for _ in range(2):
+            api.push(message([svid_part(CA)]))
+            assert isinstance(await watch.events.get(), Updated)
+            api.deny(grpc.StatusCode.UNAVAILABLE)
+            assert isinstance(await watch.events.get(), Disconnected)
+
+
 async def test_a_stream_that_the_server_ends_is_opened_again(api: FakeWorkloadApi) -> None:
     watch = Watch(api.address)
     async with api, watch.running():
