@@ -60,17 +60,29 @@ class Reason(Enum):
 
     # -- configuration --------------------------------------------------------------------------------------
     CONFIG_INVALID = ("config.invalid", HTTPStatus.INTERNAL_SERVER_ERROR)
+    LISTEN_FAILED = ("listen.failed", HTTPStatus.INTERNAL_SERVER_ERROR)
+
+    # -- mesh: what this agent has, and where calls go ------------------------------------------------------
+    IDENTITY_UNAVAILABLE = ("mesh.identity_unavailable", HTTPStatus.SERVICE_UNAVAILABLE)
+    ROUTE_UNKNOWN = ("mesh.route_unknown", HTTPStatus.NOT_FOUND)
+    HTTP_METHOD = ("mesh.http_method", HTTPStatus.METHOD_NOT_ALLOWED)
+    ORIGIN_FORBIDDEN = ("mesh.origin_forbidden", HTTPStatus.FORBIDDEN)
+    SESSION_UNKNOWN = ("mesh.session_unknown", HTTPStatus.NOT_FOUND)
+    SESSIONS_FULL = ("mesh.sessions_full", HTTPStatus.SERVICE_UNAVAILABLE)
 
     # -- TLS --------------------------------------------------------------------------------------------------
     TLS_HANDSHAKE = ("tls.handshake", HTTPStatus.FORBIDDEN)
     TLS_NO_CERTIFICATE = ("tls.no_certificate", HTTPStatus.FORBIDDEN)
     TLS_RESUMED = ("tls.resumed", HTTPStatus.FORBIDDEN)
     TLS_TIMEOUT = ("tls.timeout", HTTPStatus.FORBIDDEN)
+    TLS_BUSY = ("tls.busy", HTTPStatus.SERVICE_UNAVAILABLE)
+    TLS_TRUNCATED = ("tls.truncated", HTTPStatus.SERVICE_UNAVAILABLE)
 
     # -- HTTP ---------------------------------------------------------------------------------------------------
     HTTP_MALFORMED = ("http.malformed", HTTPStatus.BAD_REQUEST)
     HTTP_FRAMING = ("http.framing", HTTPStatus.BAD_REQUEST)
     HTTP_HOST = ("http.host", HTTPStatus.BAD_REQUEST)
+    HTTP_TARGET = ("http.target", HTTPStatus.BAD_REQUEST)
     HTTP_VERSION = ("http.version", HTTPStatus.HTTP_VERSION_NOT_SUPPORTED)
     HTTP_HEAD_TOO_LARGE = ("http.head_too_large", HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
     HTTP_BODY_TOO_LARGE = ("http.body_too_large", HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
@@ -213,6 +225,21 @@ class Reason(Enum):
     JWT_SVID_SUBJECT = ("jwt_svid.subject", HTTPStatus.FORBIDDEN)
     JWT_SVID_AUDIENCE = ("jwt_svid.audience", HTTPStatus.FORBIDDEN)
     JWT_SVID_EXPIRED = ("jwt_svid.expired", HTTPStatus.FORBIDDEN)
+
+    # -- policy: a refusal by policy is an answer (200 with a JSON-RPC error), not a failure of HTTP -----------
+    POLICY_DENIED = ("policy.denied", HTTPStatus.OK)
+    POLICY_UNDEFINED = ("policy.undefined", HTTPStatus.OK)
+    POLICY_ERROR = ("policy.error", HTTPStatus.OK)
+    POLICY_DECISION_MALFORMED = ("policy.decision_malformed", HTTPStatus.OK)
+    POLICY_OBLIGATION_UNKNOWN = ("policy.obligation_unknown", HTTPStatus.OK)
+    POLICY_INPUT_TEXT = ("policy.input_text", HTTPStatus.OK)
+    POLICY_INPUT_NUMBER = ("policy.input_number", HTTPStatus.OK)
+    POLICY_INPUT_TYPE = ("policy.input_type", HTTPStatus.OK)
+    POLICY_INPUT_SIZE = ("policy.input_size", HTTPStatus.OK)
+    POLICY_INVALID = ("policy.invalid", HTTPStatus.INTERNAL_SERVER_ERROR)
+
+    # -- audit ------------------------------------------------------------------------------------------------
+    AUDIT_UNAVAILABLE = ("audit.unavailable", HTTPStatus.SERVICE_UNAVAILABLE)
 
     def __init__(self, code: str, status: HTTPStatus) -> None:
         self.code: Final = code

@@ -2,7 +2,8 @@
 
 from spiffe_mcp.http.client import Connector, HttpClient, Response
 from spiffe_mcp.http.messages import Headers, Limits, Request, ResponseHead
-from spiffe_mcp.http.server import HttpServer, Reply
+from spiffe_mcp.http.reply import Reply
+from spiffe_mcp.http.server import HttpServer, Service
 
 __all__ = [
     "Connector",
@@ -14,4 +15,5 @@ __all__ = [
     "Request",
     "Response",
     "ResponseHead",
+    "Service",
 ]

@@ -19,7 +19,9 @@ Connector: TypeAlias = Callable[[], Awaitable["ClientConnection"]]
 
 _HIGH_WATER: Final = 256 * 1024  # bytes of a response held for a slow reader before the peer is paused
 _MAX_HEAD: Final = 32 * 1024
+_STATUS_LINE: Final = 16  # bytes that a status line has at least
 _INFORMATIONAL: Final = range(100, 200)
+_NOT_SPOKEN: Final = frozenset({b"HEAD", b"CONNECT"})
 
 
 class HttpClient:
@@ -37,6 +39,8 @@ class HttpClient:
 
         Raises `Refused(UPSTREAM_*)`, or what opening the connection raises.
         """
+        if self._retired:
+            raise Refused(Reason.UPSTREAM_UNREACHABLE, "retired")
         connection = self._take() or await self._connect()
         try:
             head = await connection.exchange(request)
@@ -61,6 +65,7 @@ class HttpClient:
         return None
 
     def _give_back(self, connection: "ClientConnection") -> None:
+        connection.discard()
         if self._retired or not connection.reusable or len(self._idle) >= self._max_idle:
             connection.abort()
             return
@@ -77,7 +82,7 @@ class Response:
     ) -> None:
         self.head = head
         self._connection = connection
-        self._done = done
+        self._done: Callable[[ClientConnection], None] | None = done
 
     async def __aenter__(self) -> Self:
         return self
@@ -85,11 +90,18 @@ class Response:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._done(self._connection)
+        done, self._done = self._done, None
+        if done is not None:  # giving a connection back twice would let two requests share it
+            done(self._connection)
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        while chunk := await self._connection.read():
+        while chunk := await self._read():
             yield chunk
+
+    async def _read(self) -> bytes:
+        if self._done is None:
+            raise RuntimeError("the response was left: its connection may carry another by now")
+        return await self._connection.read()
 
     async def body(self, limit: int) -> bytes:
         """The whole body; raises `Refused(UPSTREAM_BROKEN)` if it is longer than `limit` bytes."""
@@ -126,14 +138,24 @@ class ClientConnection(asyncio.Protocol):
         return self._complete and self._keep_alive and not self._lost and not self._transport.is_closing()
 
     async def exchange(self, request: Request) -> ResponseHead:
-        """Send `request` and wait for the head of its response."""
-        if self._lost:
+        """Send `request` and wait for the head of its response.
+
+        Raises ValueError for HEAD and CONNECT, whose answers end elsewhere than their heads say, and
+        `Refused(UPSTREAM_UNREACHABLE)`, or what the transport said, if the connection is gone already.
+        """
+        if request.method in _NOT_SPOKEN:
+            raise ValueError(request.method)
+        if not self.reusable:
             raise self._failure or Refused(Reason.UPSTREAM_UNREACHABLE, "connection closed")
+        message = encode_request(request)
         self._parser = httptools.HttpResponseParser(self)
         self._head = None
         self._complete = False
-        self._reset_message()
-        self._transport.write(encode_request(request))
+        self._until_close = False
+        self._head_bytes = 0
+        self._unheard = 0
+        self._headers: list[tuple[bytes, bytes]] = []
+        self._transport.write(message)
         while self._head is None:
             await self._more()
         return self._head
@@ -143,12 +165,16 @@ class ClientConnection(asyncio.Protocol):
         while not self._chunks and not self._complete:
             await self._more()
         body = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
+        self.discard()
+        return body
+
+    def discard(self) -> None:
+        """Forget what has arrived of the body and was not read, and let more come."""
         self._chunks.clear()
         self._buffered = 0
-        if self._paused and not self._lost:
+        if self._paused and not self._transport.is_closing():
             self._paused = False
             self._transport.resume_reading()
-        return body
 
     def idle(self, timeout: float) -> None:
         """Wait for the next request, at most `timeout` seconds."""
@@ -161,10 +187,15 @@ class ClientConnection(asyncio.Protocol):
             self._deadline = None
 
     def abort(self) -> None:
-        """End the connection."""
+        """End the connection: with a goodbye between two exchanges, at once in the middle of one."""
         self.stop_idling()
         self._keep_alive = False
-        self._transport.close()
+        if self._complete:
+            self._transport.close()
+        else:
+            # Whoever still reads must not take this end for the body's own.
+            self._failure = self._failure or _broken("cut by this side")
+            self._transport.abort()
 
     # -- asyncio.Protocol -----------------------------------------------------------------------------------
 
@@ -175,11 +206,14 @@ class ClientConnection(asyncio.Protocol):
         if self._complete:
             self._fail("bytes that answer no request")
             return
+        self._unheard += len(data)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError as error:
             cause = error.__context__
             self._fail(cause.detail if isinstance(cause, Refused) else str(error))
+        if self._unheard > _MAX_HEAD:
+            self._fail("a line without an end")
         self._wake()
 
     def eof_received(self) -> bool:
@@ -188,38 +222,52 @@ class ClientConnection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._lost = True
         self.stop_idling()
-        if not self._complete:
-            if self._head is not None and self._until_close and exc is None:
-                self._complete = True
-            elif self._failure is None:
-                self._failure = (
-                    exc if isinstance(exc, Refused) else _broken("closed before its answer was whole")
-                )
+        if self._failure is None:
+            if isinstance(exc, Refused):
+                self._failure = exc  # the transport knows why; also before the first request
+            elif not self._complete:
+                self._end_by_close(exc)
         self._wake()
+
+    def _end_by_close(self, exc: Exception | None) -> None:
+        """RFC 9112 section 6.3: a body without a length ends with the connection, if that ended well."""
+        if self._head is not None and self._until_close and exc is None:
+            self._complete = True
+        else:
+            self._failure = _broken("closed before its answer was whole")
 
     # -- httptools ------------------------------------------------------------------------------------------
 
+    def on_message_begin(self) -> None:
+        """The first byte of a response. One request has one: what follows must not pass for its body."""
+        if self._complete:
+            raise _broken("bytes that answer no request")
+
     def on_header(self, name: bytes, value: bytes) -> None:
-        """One whole header line."""
-        self._headers.append((name.lower(), value))
-        self._head_bytes += len(name) + len(value) + 4
-        if self._head_bytes > _MAX_HEAD:
-            raise _broken("a head of more than 32 KiB")
+        """One whole header line, or one of a trailer: counted, and left (RFC 9110 section 6.5.1)."""
+        self._headers.append((name.lower(), value.rstrip(b" \t")))
+        self._count_head(len(name) + len(value) + 4)
 
     def on_headers_complete(self) -> None:
         """The head is whole."""
-        headers = tuple(self._headers)
+        self._count_head(_STATUS_LINE)
         status = self._parser.get_status_code()
         if status in _INFORMATIONAL:
             return
         if self._parser.should_upgrade():
             raise _broken("upgrade")
+        headers = tuple(self._headers)
         check_framing(headers)
         self._until_close = not (values(headers, b"content-length") or values(headers, b"transfer-encoding"))
         self._head = ResponseHead(status, headers)
 
+    def on_chunk_header(self) -> None:
+        """A chunk begins."""
+        self._unheard = 0
+
     def on_body(self, chunk: bytes) -> None:
         """A piece of the body."""
+        self._unheard = 0
         self._chunks.append(chunk)
         self._buffered += len(chunk)
         if self._buffered > _HIGH_WATER and not self._paused:
@@ -229,24 +277,26 @@ class ClientConnection(asyncio.Protocol):
     def on_message_complete(self) -> None:
         """The response is whole; an informational one (RFC 9110 section 15.2) only precedes it."""
         if self._head is None:
-            self._reset_message()
+            self._headers = []
             return
         self._complete = True
         self._keep_alive = self._parser.should_keep_alive()
 
-    def _reset_message(self) -> None:
-        self._headers: list[tuple[bytes, bytes]] = []
-        self._head_bytes = 0
-        self._until_close = False
+    def _count_head(self, count: int) -> None:
+        """Informational responses count too: a peer could send them without end."""
+        self._unheard = 0
+        self._head_bytes += count
+        if self._head_bytes > _MAX_HEAD:
+            raise _broken("a head of more than 32 KiB")
 
     # -- waiting --------------------------------------------------------------------------------------------
 
     async def _more(self) -> None:
         """Wait until something happened; raises what went wrong."""
-        if self._failure is None and not self._lost:
+        if self._failure is None:
             self._wakeup = asyncio.get_running_loop().create_future()
             await self._wakeup
-        if self._failure is not None:
+        if self._failure is not None and not self._complete:
             raise self._failure
 
     def _fail(self, detail: str) -> None:

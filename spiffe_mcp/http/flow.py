@@ -7,17 +7,17 @@ class WriteGate:
     """Open, closed (writers wait) or broken (writers learn that the connection is gone)."""
 
     def __init__(self) -> None:
+        self.broken = False
         self._open = True
-        self._broken = False
         self._waiters: list[asyncio.Future[None]] = []
 
     async def passable(self) -> None:
         """Return once the gate is open; raises `ConnectionResetError` if it broke."""
-        while not self._open and not self._broken:
+        while not self._open and not self.broken:
             waiter = asyncio.get_running_loop().create_future()
             self._waiters.append(waiter)
             await waiter
-        if self._broken:
+        if self.broken:
             raise ConnectionResetError
 
     def close(self) -> None:
@@ -31,7 +31,7 @@ class WriteGate:
 
     def break_(self) -> None:
         """The connection is gone."""
-        self._broken = True
+        self.broken = True
         self._wake()
 
     def _wake(self) -> None:

@@ -3,6 +3,7 @@
 Header names are lower case; order and duplicates are kept, because whoever decides must see them. Pure.
 """
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -29,6 +30,12 @@ HOP_BY_HOP: Final = frozenset(
 # What the writer of a message sets itself.
 _FRAMING: Final = HOP_BY_HOP | {b"content-length"}
 
+# RFC 9112 section 3.2.1: origin-form, the characters of RFC 3986. Dots and double slashes are opaque here:
+# whoever routes compares whole paths.
+_ORIGIN_FORM: Final = re.compile(rb"/(?:[A-Za-z0-9\-._~!$&'()*+,;=:@/?]|%[0-9A-Fa-f]{2})*")
+# RFC 9112 section 3.2: a host and perhaps a port. No comma: two Hosts folded into one line are two.
+_HOST: Final = re.compile(rb"[A-Za-z0-9\-._~!$&'()*+;=%:\[\]]*")
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -38,6 +45,8 @@ class Limits:
     body: int = 4 * 1024 * 1024
     read_timeout: float = 30.0  # from the first byte of a request to its last
     idle_timeout: float = 300.0  # between two requests on one connection
+    write_timeout: float = 60.0  # for a client that reads nothing of what waits for it
+    linger_timeout: float = 2.0  # for a refused client to read why, before the connection goes
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +71,11 @@ class ResponseHead:
     status: int
     headers: Headers
 
+    @property
+    def has_body(self) -> bool:
+        """Whether a response of this status has a body at all (RFC 9112 section 6.3)."""
+        return self.status not in (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED)
+
 
 def values(headers: Headers, name: bytes) -> tuple[bytes, ...]:
     """All values of the header `name` (lower case), in order."""
@@ -85,37 +99,46 @@ def check_framing(headers: Headers) -> None:
         raise Refused(Reason.HTTP_FRAMING, "more than one statement of the body's length")
     if lengths and not (lengths[0].isdigit() and lengths[0].isascii()):
         raise Refused(Reason.HTTP_FRAMING, "content-length")
-    if codings and codings != (b"chunked",):
+    if codings and (len(codings) > 1 or codings[0].lower() != b"chunked"):
         raise Refused(Reason.HTTP_FRAMING, "transfer-encoding")
 
 
-def check_request(request_headers: Headers) -> None:
-    """The framing rules, and exactly one Host (RFC 9112 section 3.2)."""
-    check_framing(request_headers)
-    if len(values(request_headers, b"host")) != 1:
+def check_request(target: bytes, headers: Headers) -> None:
+    """The framing rules, a target in origin-form, and exactly one Host (RFC 9112 section 3.2)."""
+    check_framing(headers)
+    if not _ORIGIN_FORM.fullmatch(target):
+        raise Refused(Reason.HTTP_TARGET, "not a path in origin-form")
+    hosts = values(headers, b"host")
+    if len(hosts) != 1 or not _HOST.fullmatch(hosts[0]):
         raise Refused(Reason.HTTP_HOST, "exactly one Host is needed")
 
 
 def encode_request(request: Request) -> bytes:
     """The request as bytes; framing is ours: one Content-Length."""
-    lines = [b"%s %s HTTP/1.1\r\n" % (request.method, request.target)]
-    lines += _header_lines(request.headers)
-    lines.append(b"content-length: %d\r\n\r\n" % len(request.body))
-    lines.append(request.body)
-    return b"".join(lines)
+    start = b"%s %s HTTP/1.1" % (request.method, request.target)
+    length = (b"content-length", b"%d" % len(request.body))
+    return _block(start, request.headers, (length,)) + request.body
 
 
 def encode_head(head: ResponseHead, *framing: tuple[bytes, bytes]) -> bytes:
     """The response's head as bytes, `framing` headers last."""
-    lines = [b"HTTP/1.1 %d %s\r\n" % (head.status, _phrase(head.status))]
-    lines += _header_lines(head.headers)
-    lines += _header_lines(framing)
-    lines.append(b"\r\n")
-    return b"".join(lines)
+    return _block(b"HTTP/1.1 %d %s" % (head.status, _phrase(head.status)), head.headers, framing)
 
 
-def _header_lines(headers: Iterable[tuple[bytes, bytes]]) -> list[bytes]:
-    return [b"%s: %s\r\n" % header for header in headers]
+def _block(start: bytes, headers: Headers, framing: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """Start line and headers. Framing among `headers` is dropped: a message has one, and it is ours.
+
+    Raises ValueError if a value would end its line: what follows would pass for a header or a message.
+    """
+    lines = [start]
+    lines += [b"%s: %s" % header for header in headers if header[0] not in _FRAMING]
+    lines += [b"%s: %s" % header for header in framing]
+    lines += [b"", b""]
+    block = b"\r\n".join(lines)
+    ends = len(lines) - 1
+    if block.count(b"\n") != ends or block.count(b"\r") != ends or b"\0" in block:
+        raise ValueError("a line break or NUL inside a header")
+    return block
 
 
 def _phrase(status: int) -> bytes:

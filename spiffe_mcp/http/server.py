@@ -1,8 +1,8 @@
 """The server's side: requests come whole, responses leave as a stream.
 
-One connection runs one handler at a time, in order (RFC 9112 section 9.3.2): while a request is being
-answered, nothing more is read. When the client goes away the handler is cancelled: an answer that nobody
-will read is not worth computing.
+One connection runs one handler at a time, in order (RFC 9112 section 9.3.2). When the client goes away the
+handler is cancelled: an answer that nobody will read is not worth computing. A client that shuts only its
+sending side counts as gone.
 
 Malformed, oversized and slow requests are answered here, with the reason's code and no more, before a
 handler sees them; the service is told, so that it can keep a record.
@@ -11,6 +11,7 @@ handler sees them; the service is told, so that it can keep a record.
 import asyncio
 import logging
 from collections import deque
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any, Final, Protocol, cast
 
@@ -18,31 +19,27 @@ import httptools
 
 from spiffe_mcp.errors import Reason, Refused
 from spiffe_mcp.http.flow import WriteGate
-from spiffe_mcp.http.messages import (
-    Headers,
-    Limits,
-    Request,
-    ResponseHead,
-    check_request,
-    encode_head,
-    values,
-)
+from spiffe_mcp.http.messages import Limits, Request, ResponseHead, check_request, values
+from spiffe_mcp.http.reply import Reply
+
+__all__ = ["HttpServer", "Reply", "ServerConnection", "Service"]
 
 _LOG: Final = logging.getLogger(__name__)
+
+_EARLY_BYTES: Final = 64 * 1024  # read ahead of the request that is being answered
+_START_LINE: Final = 20  # bytes of it beside the target, about
+_CHUNK_FRAME: Final = 12  # bytes around a chunk, about
+_CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 class Service(Protocol):
     """Who answers the requests of a connection."""
 
-    async def handle(self, request: Request, reply: "Reply") -> None:
+    async def handle(self, request: Request, reply: Reply) -> None:
         """Answer `request`. Cancelled when the client goes away."""
 
     def rejected(self, refused: Refused) -> None:
-        """Something came that was no acceptable request; the client has been told."""
-
-
-_LAST_CHUNK: Final = b"0\r\n\r\n"
-_CHUNKED: Final = (b"transfer-encoding", b"chunked")
+        """Something came that was no acceptable request; the client is told, in its turn."""
 
 
 class HttpServer:
@@ -52,67 +49,27 @@ class HttpServer:
         self.tasks = tasks
         self.limits = limits
         self._connections: set[ServerConnection] = set()
+        self._closed = False
 
     def connection(self, service: Service) -> "ServerConnection":
         """A protocol for one accepted connection, answered by `service`."""
         return ServerConnection(self, service)
 
     def close(self) -> None:
-        """End every connection now."""
+        """End every connection now, and every one that is still being accepted."""
+        self._closed = True
         for connection in tuple(self._connections):
             connection.abort()
 
     def opened(self, connection: "ServerConnection") -> None:
         """A connection reports itself."""
         self._connections.add(connection)
+        if self._closed:
+            connection.abort()
 
     def closed(self, connection: "ServerConnection") -> None:
         """A connection reports its end."""
         self._connections.discard(connection)
-
-
-class Reply:
-    """The answer to one request: `send` a whole one, or `start`, `write` and `finish` a stream."""
-
-    def __init__(self, transport: asyncio.Transport, gate: WriteGate, *, keep_alive: bool) -> None:
-        self.started = False
-        self.finished = False
-        self.keep_alive = keep_alive
-        self._transport = transport
-        self._gate = gate
-
-    async def send(self, head: ResponseHead, body: bytes) -> None:
-        """A whole response in one write."""
-        self._begin()
-        length = (b"content-length", b"%d" % len(body))
-        self._transport.write(encode_head(head, length, *self._connection_header()) + body)
-        self.finished = True
-        await self._gate.passable()
-
-    async def start(self, head: ResponseHead) -> None:
-        """The head of a streamed response."""
-        self._begin()
-        self._transport.write(encode_head(head, _CHUNKED, *self._connection_header()))
-        await self._gate.passable()
-
-    async def write(self, chunk: bytes) -> None:
-        """A piece of the body, sent at once; waits while the client does not keep up."""
-        if chunk:
-            self._transport.write(b"%x\r\n%s\r\n" % (len(chunk), chunk))
-            await self._gate.passable()
-
-    def finish(self) -> None:
-        """The body is whole."""
-        self._transport.write(_LAST_CHUNK)
-        self.finished = True
-
-    def _begin(self) -> None:
-        if self.started:
-            raise RuntimeError("one request has one response")
-        self.started = True
-
-    def _connection_header(self) -> Headers:
-        return () if self.keep_alive else ((b"connection", b"close"),)
 
 
 class ServerConnection(asyncio.Protocol):
@@ -125,59 +82,107 @@ class ServerConnection(asyncio.Protocol):
         self._gate = WriteGate()
         self._parser: Any = httptools.HttpRequestParser(self)
         self._transport: asyncio.Transport
-        self._pending: deque[tuple[Request, bool]] = deque()
+        self._pending: deque[tuple[Request, bool] | Refused] = deque()
+        self._early = bytearray()
         self._task: asyncio.Task[None] | None = None
         self._deadline: asyncio.TimerHandle | None = None
-        self._closing = False
-        self._idle = True
+        self._stalled: asyncio.TimerHandle | None = None
+        self._deaf = False  # nothing more is read
+        self._closing = False  # and nothing more is answered
+        self._paused = False
+        self._unheard = 0  # bytes of an unfinished request that the parser has said nothing of
         self._reset_message()
 
     # -- asyncio.Protocol -----------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
-        self._server.opened(self)
         self._set_deadline(self._limits.idle_timeout)
+        self._server.opened(self)
 
     def data_received(self, data: bytes) -> None:
-        if self._closing:
+        if self._deaf:
             return
-        if self._idle:
-            self._idle = False
-            self._set_deadline(self._limits.read_timeout)
-        try:
-            self._parser.feed_data(data)
-            self._bound_unfinished_head(len(data))
-        except Refused as refused:
-            self._reject(refused)
-        except httptools.HttpParserCallbackError as error:
-            cause = error.__context__
-            self._reject(cause if isinstance(cause, Refused) else Refused(Reason.HTTP_MALFORMED))
-        except httptools.HttpParserError as error:
-            self._reject(Refused(Reason.HTTP_MALFORMED, str(error)))
+        if self._task is None:
+            self._parse(data)
+        else:
+            self._hold(data)
 
     def eof_received(self) -> bool:
+        if self._task is None:
+            self._close()
+        else:
+            self.abort()
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  gone is gone
-        self._closing = True
+        self._deaf = self._closing = True
         self._server.closed(self)
         self._set_deadline(None)
+        self._set_stalled(None)
         self._gate.break_()
         if self._task is not None:
             self._task.cancel()
 
     def pause_writing(self) -> None:
         self._gate.close()
+        self._set_stalled(self._limits.write_timeout)
 
     def resume_writing(self) -> None:
+        self._set_stalled(None)
         self._gate.open()
 
     def abort(self) -> None:
         """End the connection now, whatever it was doing."""
+        self._deaf = self._closing = True
         self._transport.abort()
 
+    # -- reading --------------------------------------------------------------------------------------------
+
+    def _parse(self, data: bytes) -> None:
+        self._unheard += len(data)
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserCallbackError as error:
+            cause = error.__context__
+            self._reject(cause if isinstance(cause, Refused) else Refused(Reason.HTTP_MALFORMED))
+        except httptools.HttpParserError as error:
+            self._reject(Refused(Reason.HTTP_MALFORMED, str(error)))
+        else:
+            # The parser holds back a header line, a trailer or a chunk extension until it ends, so an endless
+            # one is counted here.
+            if self._idle:
+                self._unheard = 0
+            elif self._unheard > self._limits.head:
+                self._reject(Refused(Reason.HTTP_HEAD_TOO_LARGE))
+
+    def _hold(self, data: bytes) -> None:
+        """Keep what comes early: only by reading on while a request is answered do we see a client leave."""
+        self._early += data
+        if len(self._early) > _EARLY_BYTES and not self._paused:
+            self._paused = True
+            self._transport.pause_reading()
+
+    def _read_on(self) -> None:
+        """All is answered: take what came early, then wait for more."""
+        self._set_deadline(self._limits.idle_timeout if self._idle else self._limits.read_timeout)
+        early, self._early = bytes(self._early), bytearray()
+        if early:
+            self._parse(early)
+        self._resume_reading()
+
+    def _resume_reading(self) -> None:
+        if self._paused and not self._transport.is_closing():
+            self._paused = False
+            self._transport.resume_reading()
+
     # -- httptools ------------------------------------------------------------------------------------------
+
+    def on_message_begin(self) -> None:
+        """The first byte of a request."""
+        self._idle = False
+        if self._task is None:
+            self._set_deadline(self._limits.read_timeout)
 
     def on_url(self, url: bytes) -> None:
         """A piece of the request target."""
@@ -186,39 +191,49 @@ class ServerConnection(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """One whole header line."""
-        self._headers.append((name.lower(), value))
+        if self._head_complete:
+            # RFC 9110 section 6.5.1: a trailer must not be taken for a header. Nobody here knows one.
+            raise Refused(Reason.HTTP_FRAMING, "trailer")
+        self._headers.append((name.lower(), value.rstrip(b" \t")))
         self._count_head(len(name) + len(value) + 4)
 
     def on_headers_complete(self) -> None:
         """The head is whole: refuse now what would only waste a body."""
+        self._heard(_START_LINE)
         self._head_complete = True
         headers = tuple(self._headers)
-        check_request(headers)
-        if self._parser.should_upgrade():
-            raise Refused(Reason.HTTP_MALFORMED, "upgrade")
         if self._parser.get_http_version() != "1.1":
             raise Refused(Reason.HTTP_VERSION, self._parser.get_http_version())
+        if self._parser.should_upgrade():
+            raise Refused(Reason.HTTP_MALFORMED, "upgrade")
+        check_request(bytes(self._target), headers)
         length = values(headers, b"content-length")
-        if length and int(length[0][:20]) > self._limits.body:
+        if length and int(length[0]) > self._limits.body:
             raise Refused(Reason.HTTP_BODY_TOO_LARGE)
-        if values(headers, b"expect") == (b"100-continue",):
-            self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        # Behind an unanswered request it would stand in the wrong place, and RFC 9110 section 10.1.1 lets us
+        # omit it.
+        if self._task is None and b"100-continue" in map(bytes.lower, values(headers, b"expect")):
+            self._transport.write(_CONTINUE)
+
+    def on_chunk_header(self) -> None:
+        """A chunk begins."""
+        self._heard(_CHUNK_FRAME)
 
     def on_body(self, chunk: bytes) -> None:
         """A piece of the body."""
+        self._heard(len(chunk))
         self._body.append(chunk)
         self._body_bytes += len(chunk)
         if self._body_bytes > self._limits.body:
             raise Refused(Reason.HTTP_BODY_TOO_LARGE)
 
     def on_message_complete(self) -> None:
-        """A request is whole: answer it, and read no further until that is done."""
+        """A request is whole: answer it."""
         request = Request(
             self._parser.get_method(), bytes(self._target), tuple(self._headers), b"".join(self._body)
         )
         self._pending.append((request, self._parser.should_keep_alive()))
         self._reset_message()
-        self._transport.pause_reading()
         if self._task is None:
             self._set_deadline(None)
             self._task = self._server.tasks.create_task(self._serve())
@@ -230,68 +245,95 @@ class ServerConnection(asyncio.Protocol):
         self._body: list[bytes] = []
         self._body_bytes = 0
         self._head_bytes = 0
-        self._unfinished_head = 0
         self._head_complete = False
 
+    def _heard(self, count: int) -> None:
+        self._unheard = max(0, self._unheard - count)
+
     def _count_head(self, count: int) -> None:
+        self._heard(count)
         self._head_bytes += count
         if self._head_bytes > self._limits.head:
             raise Refused(Reason.HTTP_HEAD_TOO_LARGE)
-
-    def _bound_unfinished_head(self, received: int) -> None:
-        """The parser holds back a header line until it ends, so an endless one is counted here."""
-        if not self._head_complete and not self._idle:
-            self._unfinished_head += received
-            if self._unfinished_head > self._limits.head:
-                raise Refused(Reason.HTTP_HEAD_TOO_LARGE)
 
     # -- answering ------------------------------------------------------------------------------------------
 
     async def _serve(self) -> None:
         """Answer what is pending, in order; then read on."""
-        while self._pending and not self._closing:
-            request, keep_alive = self._pending.popleft()
-            reply = Reply(self._transport, self._gate, keep_alive=keep_alive)
-            await self._answer(request, reply)
-            if not (reply.finished and reply.keep_alive):
-                self._close()
+        try:
+            while self._pending and not self._closing:
+                await self._answer(self._pending.popleft())
+        except asyncio.CancelledError:
+            self.abort()  # whoever cancelled: half an answer is no state to go on from
+            raise
         self._task = None
         if not self._closing:
-            self._set_deadline(self._limits.idle_timeout if self._idle else self._limits.read_timeout)
-            self._transport.resume_reading()
+            self._read_on()
 
-    async def _answer(self, request: Request, reply: Reply) -> None:
+    async def _answer(self, pending: tuple[Request, bool] | Refused) -> None:
+        if isinstance(pending, Refused):
+            self._say_why(pending)
+            return
+        request, keep_alive = pending
+        head_only = request.method == b"HEAD"
+        reply = Reply(self._transport, self._gate, keep_alive=keep_alive, head_only=head_only)
         try:
             await self._service.handle(request, reply)
-        except ConnectionResetError:
-            self._closing = True
+            if not reply.finished:
+                raise RuntimeError("the handler left its request unanswered")  # noqa: TRY301  as any fault of its
         except Exception:  # noqa: BLE001
             # A fault of ours must not take the other connections of this task group with it.
-            _LOG.exception("the handler failed")
-            if reply.started:
-                self.abort()  # a cut stream, so that nobody takes a part for the whole
-            else:
-                await reply.send(_head(HTTPStatus.INTERNAL_SERVER_ERROR), b"internal\n")
+            self._handler_failed(reply)
+        if not (reply.keep_alive or self._closing):
+            self._close()
+
+    def _handler_failed(self, reply: Reply) -> None:
+        if self._gate.broken:
+            return  # it was told that the client is gone
+        _LOG.exception("the handler failed")
+        if reply.started:
+            self.abort()  # a cut stream, so that nobody takes a part for the whole
+        else:
+            reply.send_now(_plain(HTTPStatus.INTERNAL_SERVER_ERROR), b"internal\n")
+
+    # -- ending ---------------------------------------------------------------------------------------------
 
     def _reject(self, refused: Refused) -> None:
+        """Refuse what came, in its turn, and read no more of it."""
+        self._deaf = True
         self._service.rejected(refused)
         if self._task is None:
-            body = refused.reason.code.encode() + b"\n"
-            length = (b"content-length", b"%d" % len(body))
-            head = _head(refused.reason.status)
-            self._transport.write(encode_head(head, length, (b"connection", b"close")) + body)
-        self._close()
+            self._say_why(refused)
+        else:
+            self._pending.append(refused)
+
+    def _say_why(self, refused: Refused) -> None:
+        """The refusal, as the last word. Closing upon unread bytes would reset the connection and lose it."""
+        reply = Reply(self._transport, self._gate, keep_alive=False)
+        reply.send_now(_plain(refused.reason.status), refused.reason.code.encode() + b"\n")
+        self._deaf = self._closing = True
+        if self._transport.can_write_eof():
+            self._transport.write_eof()
+        self._resume_reading()
+        self._set_deadline(self._limits.linger_timeout, self._close)
 
     def _close(self) -> None:
-        self._closing = True
-        self._set_deadline(None)
+        """Close once everything written has left, or when the client does not take it."""
+        self._deaf = self._closing = True
+        self._set_deadline(self._limits.write_timeout, self.abort)
         self._transport.close()
 
-    def _set_deadline(self, seconds: float | None) -> None:
+    def _set_deadline(self, seconds: float | None, then: Callable[[], None] | None = None) -> None:
         if self._deadline is not None:
             self._deadline.cancel()
         loop = asyncio.get_running_loop()
-        self._deadline = None if seconds is None else loop.call_later(seconds, self._too_slow)
+        self._deadline = None if seconds is None else loop.call_later(seconds, then or self._too_slow)
+
+    def _set_stalled(self, seconds: float | None) -> None:
+        if self._stalled is not None:
+            self._stalled.cancel()
+        loop = asyncio.get_running_loop()
+        self._stalled = None if seconds is None else loop.call_later(seconds, self.abort)
 
     def _too_slow(self) -> None:
         if self._idle:
@@ -300,5 +342,5 @@ class ServerConnection(asyncio.Protocol):
             self._reject(Refused(Reason.HTTP_TIMEOUT, f"no whole request in {self._limits.read_timeout:g} s"))
 
 
-def _head(status: HTTPStatus) -> ResponseHead:
+def _plain(status: HTTPStatus) -> ResponseHead:
     return ResponseHead(status, ((b"content-type", b"text/plain; charset=utf-8"),))

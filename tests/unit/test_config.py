@@ -65,6 +65,7 @@ def test_an_optional_section_and_lists_may_be_left_out(tmp_path: Path) -> None:
     assert (config["tls"], config["peers"], config["more"]) == (None, (), ())
 
 
+NOT_A_PORT = "agent.yaml:2: port: expected a whole number"
 WRONG = {
     "an unknown key": (
         GOOD + "porrt: 1\n",
@@ -101,12 +102,12 @@ WRONG = {
         GOOD.replace("8443", "0"),
         "agent.yaml:2: port: expected a whole number of at least 1, found '0'",
     ),
-    "a number with a sign": (GOOD.replace("8443", "+8443"), "agent.yaml:2: port: expected a whole number"),
-    "a number with a separator": (GOOD.replace("8443", "8_443"), "agent.yaml:2: port: expected a whole number"),
-    "a number of another script": (GOOD.replace("8443", "٨"), "agent.yaml:2: port: expected a whole number"),
+    "a number with a sign": (GOOD.replace("8443", "+8443"), NOT_A_PORT),
+    "a number with a separator": (GOOD.replace("8443", "8_443"), NOT_A_PORT),
+    "a number of another script": (GOOD.replace("8443", "٨"), NOT_A_PORT),
     "a number beyond all bounds": (
         GOOD.replace("8443", "9" * 5000),
-        "agent.yaml:2: port: expected a whole number",
+        NOT_A_PORT,
     ),
     "a list for a text": (GOOD.replace("ingress", "[a]"), "agent.yaml:1: name: expected a text"),
     "a mapping for a text": (GOOD.replace("ingress", "{a: b}"), "agent.yaml:1: name: expected a text"),
@@ -126,7 +127,7 @@ WRONG = {
     ),
     "a list in a list of paths": (GOOD.replace("b.pem", "[b.pem]"), "agent.yaml:5: more[0]: expected a path"),
     "a key that is a list": (GOOD + "[a, b]: c\n", "agent.yaml:12: ?: expected a plain key"),
-    "an alias": (GOOD.replace("ingress", "&x ingress") + "greeting: *x\n", "agent.yaml:12: top level: aliases"),
+    "an alias": (GOOD.replace("ingress", "&x y") + "greeting: *x\n", "agent.yaml:12: top level: aliases"),
     "an alias of itself": ("name: &x [*x]\n", "agent.yaml:1: top level: aliases and tags are not read"),
     "a tag": (GOOD.replace("ingress", "!secret x"), "agent.yaml:1: top level: aliases and tags are not read"),
     "a tag of Python": (
