@@ -80,7 +80,7 @@ def _is_same(signed: SignedTool, live: JsonObject, *, without_execution: bool) -
         if _serialized(ours) == _serialized(theirs):
             return True
         return canonical(ours) == canonical(theirs)
-    except (Refused, TypeError):
+    except (Refused, orjson.JSONEncodeError):
         return False  # has no canonical form, or cannot be serialised: nothing that was ever signed
 
 

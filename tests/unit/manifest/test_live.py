@@ -174,6 +174,12 @@ def test_metadata_signed_as_volatile_only_may_be_absent() -> None:
     assert [*compare(manifest(listed), live, protocol_version=OLD).exposed] == ["t"]
 
 
+def test_empty_metadata_is_not_absent_where_nothing_was_signed_as_volatile() -> None:
+    live: list[JsonValue] = [{**tools()[1], "_meta": {}}]
+
+    assert compare(SIGNED, live, protocol_version=OLD).hidden == {"set_alert": Reason.MANIFEST_TOOL_CHANGED}
+
+
 def test_a_tool_too_deep_to_serialise_is_changed() -> None:
     deep: JsonValue = []
     for _ in range(2000):

@@ -108,7 +108,7 @@ def test_a_pattern_without_lookaround_takes_linear_time() -> None:
 
 
 def test_lookaround_works_where_a_pattern_has_to_match() -> None:
-    mail = of(properties={"a": {"pattern": r"^(?!\.)(?!.*\.\.)[a-z.]+@[a-z.]+$"}})
+    mail = of(required=["a"], properties={"a": {"pattern": r"^(?!\.)(?!.*\.\.)[a-z.]+@[a-z.]+$"}})
     mail.validate({"a": "a.b@example.com"})
 
     with pytest.raises(Refused) as refusal:

@@ -13,6 +13,7 @@ from spiffe_mcp.errors import Reason, Refused
 from spiffe_mcp.manifest import statement
 from spiffe_mcp.manifest.canonical import canonical
 from spiffe_mcp.manifest.model import Previous
+from spiffe_mcp.strict_json import JsonObject
 from tests.fakes.publisher import manifest, refreshed, statement_json
 
 GOOD = statement.write(manifest())
@@ -145,6 +146,7 @@ BENT: dict[str, tuple[Change, Reason]] = {
     "approval a string": (at(f"{T}.requiresApproval", "false"), Reason.MANIFEST_FIELD_INVALID),
     "volatile members not sorted": (at(f"{T}.volatileMeta", ["b", "a"]), Reason.MANIFEST_FIELD_INVALID),
     "volatile members twice": (at(f"{T}.volatileMeta", ["a", "a"]), Reason.MANIFEST_FIELD_INVALID),
+    "volatile member without a name": (at(f"{T}.volatileMeta", [""]), Reason.MANIFEST_FIELD_INVALID),
     "volatile members not strings": (at(f"{T}.volatileMeta", [1]), Reason.MANIFEST_FIELD_INVALID),
     "previous digest in capitals": (
         at(f"{P}.previous", {"serial": 1, "sha256": "A" * 64}),
@@ -271,6 +273,12 @@ def test_refreshed_digests_are_right_so_that_the_cases_above_prove_something() -
     at(f"{D}.description", "Another text.")(value)
 
     assert statement.read(canonical(refreshed(value))).tools["get_forecast"].definition["description"]
+
+
+def test_512_tools_are_not_too_many() -> None:
+    listed: list[JsonObject] = [{"name": f"t{n:03}", "inputSchema": {"type": "object"}} for n in range(512)]
+
+    assert len(statement.read(statement.write(manifest(listed))).tools) == 512
 
 
 def test_a_time_is_written_as_it_is_read_in_utc_without_fractions() -> None:

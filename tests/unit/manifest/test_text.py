@@ -55,7 +55,8 @@ def test_hidden_text_is_refused(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "two\nlines\tand a tab", "Zürich", "東京", "ελληνικά", "עברית", "☀ 🌧", "≤ 5 µm"]
+    "text",
+    ["", "two\nlines\tand a tab", "Zürich\n\tBern", "Zürich", "東京", "ελληνικά", "עברית", "☀ 🌧", "≤ 5 µm"],
 )
 def test_plain_text_of_any_script_passes(text: str) -> None:
     check_text(text, "$")

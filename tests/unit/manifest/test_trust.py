@@ -115,6 +115,13 @@ def test_what_no_rule_covers_is_refused(server: str, tool: str) -> None:
     assert refusal.value.reason is Reason.MANIFEST_NO_RULE
 
 
+def test_a_name_is_not_a_prefix() -> None:
+    with pytest.raises(Refused) as refusal:
+        governing("/ns/a", "get_all", rule("/ns/a", "get"))
+
+    assert refusal.value.reason is Reason.MANIFEST_NO_RULE
+
+
 def test_no_rule_reaches_into_another_trust_domain() -> None:
     with pytest.raises(Refused) as refusal:
         policy(rule("/**", "*"), acme=ACME).rule_for(SpiffeId.parse("spiffe://other.test/ns/a"), "t")
@@ -132,6 +139,9 @@ def test_a_scope_contains_another_only_if_each_part_does() -> None:
     assert not wide.contains(scope(f"{TD}/a/b", "*"))
     assert not wide.contains(scope(f"{TD}/b/b", "get"))
     assert not wide.contains(scope("spiffe://other.test/a/b", "get"))
+    assert not wide.contains(scope(f"{TD}/a", "get"))
+    assert not scope(f"{TD}/a/b", "*").contains(scope(f"{TD}/a/b/c", "*"))
+    assert not scope(f"{TD}/a/b/c", "*").contains(scope(f"{TD}/a/b", "*"))
     assert not scope(f"{TD}/a/*", "*").contains(scope(f"{TD}/a/**", "*"))
     assert not scope(f"{TD}/a/*/**", "*").contains(scope(f"{TD}/a/**", "*"))
     assert not scope(f"{TD}/a/b", "get").contains(scope(f"{TD}/a/b", "get*"))
