@@ -1,0 +1,119 @@
+"""Exactly one record for each exchange, whatever ends it.
+
+    with recorded(log, Draft(time=now, exchange=id, side=Side.INGRESS)) as draft:
+        draft.caller = ...                        # as soon as it is known
+        draft.ruling = Ruling(Verdict.ALLOW, ...)
+        ...                                       # the call
+        draft.complete()
+
+Two moments matter. On entry the log has to be writable, or there is no exchange: a call that could not be
+recorded is not made. On exit, and only there, the draft is written, once: nothing else can write it.
+
+ - left after `complete()`, or after `refuse()`: as it says;
+ - left by a `Refused`: refused, with its code;
+ - left by an exception: an error, of which the record has the type, since its text may hold anything;
+ - cancelled (an exception that is no `Exception`): cancelled;
+ - left with nothing said: an error, never a success by default.
+
+If the record cannot be written on exit, the exchange is refused, though the call was made: the answer does
+not go on, and the log counts the gap. A cancellation stays one.
+
+No I/O of its own, no await.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Protocol
+
+from spiffe_mcp.audit.record import (
+    AuditRecord,
+    Caller,
+    Kind,
+    Outcome,
+    Parameters,
+    Ruling,
+    Side,
+    Target,
+    Verdict,
+)
+from spiffe_mcp.errors import Refused
+
+
+class AuditSink(Protocol):
+    """Where records go."""
+
+    def ensure_writable(self) -> None:
+        """Return if a record could be written now; raises `Refused(AUDIT_UNAVAILABLE)`."""
+
+    def append(self, record: AuditRecord) -> None:
+        """Write one record; raises `Refused(AUDIT_UNAVAILABLE)`."""
+
+
+@dataclass(slots=True)
+class Draft:
+    """A record in the making. What stays unsaid is recorded as unsaid."""
+
+    time: datetime
+    exchange: str
+    side: Side
+    kind: Kind = Kind.EXCHANGE
+    txn: str = ""
+    caller: Caller = field(default_factory=Caller)
+    target: Target = field(default_factory=Target)
+    parameters: Parameters | None = None
+    ruling: Ruling = field(default_factory=Ruling)
+    durations_ms: Mapping[str, float] = field(default_factory=dict)
+    outcome: Outcome | None = None
+    error: str = ""
+
+    def complete(self) -> None:
+        """The exchange went through to its end."""
+        self.outcome = Outcome.COMPLETED
+
+    def refuse(self, refused: Refused) -> None:
+        """The exchange was refused, at whichever step; what policy said before stays in the record."""
+        self.ruling = replace(self.ruling, verdict=Verdict.REFUSE, reason=refused.reason.code)
+        self.outcome, self.error = Outcome.REFUSED, refused.detail
+
+    def record(self) -> AuditRecord:
+        """The record, as things stand."""
+        return AuditRecord(
+            time=self.time,
+            exchange=self.exchange,
+            side=self.side,
+            outcome=self.outcome or Outcome.ERROR,
+            kind=self.kind,
+            txn=self.txn,
+            caller=self.caller,
+            target=self.target,
+            parameters=self.parameters,
+            ruling=self.ruling,
+            error=self.error if self.outcome else self.error or "ended without an outcome",
+            durations_ms=self.durations_ms,
+        )
+
+
+@contextmanager
+def recorded(log: AuditSink, draft: Draft) -> Iterator[Draft]:
+    """Run one exchange and write its one record; raises `Refused(AUDIT_UNAVAILABLE)` on entry or on exit."""
+    log.ensure_writable()
+    try:
+        yield draft
+    except Refused as refused:
+        draft.refuse(refused)
+        log.append(draft.record())
+        raise
+    except Exception as error:
+        draft.outcome, draft.error = Outcome.ERROR, type(error).__name__
+        log.append(draft.record())
+        raise
+    except BaseException:
+        draft.outcome = Outcome.CANCELLED
+        # A cancellation that turned into a refusal would be swallowed by whoever handles refusals.
+        with suppress(Refused):
+            log.append(draft.record())
+        raise
+    else:
+        log.append(draft.record())
