@@ -15,7 +15,7 @@ from typing import Final
 class Reason(Enum):
     """Why the mesh refused. The value is (stable code, HTTP status); codes never change their meaning."""
 
-    # -- identity: SPIFFE IDs, SVIDs, bundles, chains ------------------------------------------------------
+    # -- identity: SPIFFE IDs, SVIDs, bundles, chains --------------------------------------------------------
     ID_MALFORMED = ("identity.id_malformed", HTTPStatus.FORBIDDEN)
     ID_NOT_AUTHORIZED = ("identity.id_not_authorized", HTTPStatus.FORBIDDEN)
     CHAIN_EMPTY = ("identity.chain_empty", HTTPStatus.FORBIDDEN)
@@ -58,11 +58,11 @@ class Reason(Enum):
     WORKLOAD_API_DENIED = ("identity.workload_api_denied", HTTPStatus.SERVICE_UNAVAILABLE)
     WORKLOAD_API_REJECTED = ("identity.workload_api_rejected", HTTPStatus.SERVICE_UNAVAILABLE)
 
-    # -- configuration --------------------------------------------------------------------------------------
+    # -- configuration ---------------------------------------------------------------------------------------
     CONFIG_INVALID = ("config.invalid", HTTPStatus.INTERNAL_SERVER_ERROR)
     LISTEN_FAILED = ("listen.failed", HTTPStatus.INTERNAL_SERVER_ERROR)
 
-    # -- mesh: what this agent has, and where calls go ------------------------------------------------------
+    # -- mesh: what this agent has, and where calls go -------------------------------------------------------
     IDENTITY_UNAVAILABLE = ("mesh.identity_unavailable", HTTPStatus.SERVICE_UNAVAILABLE)
     ROUTE_UNKNOWN = ("mesh.route_unknown", HTTPStatus.NOT_FOUND)
     HTTP_METHOD = ("mesh.http_method", HTTPStatus.METHOD_NOT_ALLOWED)
@@ -70,7 +70,7 @@ class Reason(Enum):
     SESSION_UNKNOWN = ("mesh.session_unknown", HTTPStatus.NOT_FOUND)
     SESSIONS_FULL = ("mesh.sessions_full", HTTPStatus.SERVICE_UNAVAILABLE)
 
-    # -- TLS --------------------------------------------------------------------------------------------------
+    # -- TLS -------------------------------------------------------------------------------------------------
     TLS_HANDSHAKE = ("tls.handshake", HTTPStatus.FORBIDDEN)
     TLS_NO_CERTIFICATE = ("tls.no_certificate", HTTPStatus.FORBIDDEN)
     TLS_RESUMED = ("tls.resumed", HTTPStatus.FORBIDDEN)
@@ -78,7 +78,7 @@ class Reason(Enum):
     TLS_BUSY = ("tls.busy", HTTPStatus.SERVICE_UNAVAILABLE)
     TLS_TRUNCATED = ("tls.truncated", HTTPStatus.SERVICE_UNAVAILABLE)
 
-    # -- HTTP ---------------------------------------------------------------------------------------------------
+    # -- HTTP ------------------------------------------------------------------------------------------------
     HTTP_MALFORMED = ("http.malformed", HTTPStatus.BAD_REQUEST)
     HTTP_FRAMING = ("http.framing", HTTPStatus.BAD_REQUEST)
     HTTP_HOST = ("http.host", HTTPStatus.BAD_REQUEST)
@@ -93,7 +93,7 @@ class Reason(Enum):
     UPSTREAM_BROKEN = ("upstream.broken", HTTPStatus.SERVICE_UNAVAILABLE)
     UPSTREAM_TIMEOUT = ("upstream.timeout", HTTPStatus.GATEWAY_TIMEOUT)
 
-    # -- JSON -------------------------------------------------------------------------------------------------
+    # -- JSON ------------------------------------------------------------------------------------------------
     JSON_MALFORMED = ("json.malformed", HTTPStatus.BAD_REQUEST)
     JSON_NOT_UTF8 = ("json.not_utf8", HTTPStatus.BAD_REQUEST)
     JSON_DUPLICATE_KEY = ("json.duplicate_key", HTTPStatus.BAD_REQUEST)
@@ -102,7 +102,7 @@ class Reason(Enum):
     JSON_TOO_DEEP = ("json.too_deep", HTTPStatus.BAD_REQUEST)
     JSON_TOO_LARGE = ("json.too_large", HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
 
-    # -- user context: the header Mesh-User-Context ---------------------------------------------------------
+    # -- user context: the header Mesh-User-Context ----------------------------------------------------------
     CONTEXT_MISSING = ("context.missing", HTTPStatus.FORBIDDEN)
     CONTEXT_MALFORMED = ("context.malformed", HTTPStatus.BAD_REQUEST)
     CONTEXT_TOO_LARGE = ("context.too_large", HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
@@ -131,7 +131,7 @@ class Reason(Enum):
     CONTEXT_REPLAYED = ("context.replayed", HTTPStatus.FORBIDDEN)
     CONTEXT_REPLAY_FULL = ("context.replay_full", HTTPStatus.SERVICE_UNAVAILABLE)
 
-    # -- manifest: no verified manifest, no call ------------------------------------------------------------
+    # -- manifest: no verified manifest, no call -------------------------------------------------------------
     MANIFEST_ENVELOPE = ("manifest.envelope", HTTPStatus.SERVICE_UNAVAILABLE)
     MANIFEST_BASE64 = ("manifest.base64", HTTPStatus.SERVICE_UNAVAILABLE)
     MANIFEST_SIGNATURE_COUNT = ("manifest.signature_count", HTTPStatus.SERVICE_UNAVAILABLE)
@@ -180,7 +180,7 @@ class Reason(Enum):
     MANIFEST_TOOL_DUPLICATE = ("manifest.tool_duplicate", HTTPStatus.OK)
     MANIFEST_ARGUMENTS_INVALID = ("manifest.arguments_invalid", HTTPStatus.OK)
 
-    # -- MCP: what a caller sent ------------------------------------------------------------------------------
+    # -- MCP: what a caller sent -----------------------------------------------------------------------------
     MCP_BATCH = ("mcp.batch", HTTPStatus.BAD_REQUEST)
     MCP_ENVELOPE_MALFORMED = ("mcp.envelope_malformed", HTTPStatus.BAD_REQUEST)
     MCP_KEY_CASE = ("mcp.key_case", HTTPStatus.BAD_REQUEST)
@@ -200,7 +200,7 @@ class Reason(Enum):
     MCP_RESPONSE_UNEXPECTED = ("mcp.response_unexpected", HTTPStatus.BAD_REQUEST)
     MCP_TOOL_UNKNOWN = ("mcp.tool_unknown", HTTPStatus.OK)
 
-    # -- MCP: what an upstream answered -----------------------------------------------------------------------
+    # -- MCP: what an upstream answered ----------------------------------------------------------------------
     MCP_ANSWER_TYPE = ("mcp.answer_type", HTTPStatus.BAD_GATEWAY)
     MCP_ANSWER_MALFORMED = ("mcp.answer_malformed", HTTPStatus.BAD_GATEWAY)
     MCP_ANSWER_TOO_LARGE = ("mcp.answer_too_large", HTTPStatus.BAD_GATEWAY)
@@ -212,7 +212,7 @@ class Reason(Enum):
     SSE_MALFORMED = ("mcp.sse_malformed", HTTPStatus.BAD_GATEWAY)
     SSE_TOO_LARGE = ("mcp.sse_too_large", HTTPStatus.BAD_GATEWAY)
 
-    # -- dev: the embedded SPIFFE provider ------------------------------------------------------------------
+    # -- dev: the embedded SPIFFE provider -------------------------------------------------------------------
     DEV_NO_IDENTITY = ("dev.no_identity", HTTPStatus.FORBIDDEN)
     DEV_REGISTRATION = ("dev.registration", HTTPStatus.INTERNAL_SERVER_ERROR)
     DEV_FOREIGN_TRUST_DOMAIN = ("dev.foreign_trust_domain", HTTPStatus.INTERNAL_SERVER_ERROR)
@@ -226,7 +226,7 @@ class Reason(Enum):
     JWT_SVID_AUDIENCE = ("jwt_svid.audience", HTTPStatus.FORBIDDEN)
     JWT_SVID_EXPIRED = ("jwt_svid.expired", HTTPStatus.FORBIDDEN)
 
-    # -- policy: a refusal by policy is an answer (200 with a JSON-RPC error), not a failure of HTTP -----------
+    # -- policy: a refusal by policy is an answer (200 with a JSON-RPC error), not a failure of HTTP ---------
     POLICY_DENIED = ("policy.denied", HTTPStatus.OK)
     POLICY_UNDEFINED = ("policy.undefined", HTTPStatus.OK)
     POLICY_ERROR = ("policy.error", HTTPStatus.OK)
@@ -238,7 +238,7 @@ class Reason(Enum):
     POLICY_INPUT_SIZE = ("policy.input_size", HTTPStatus.OK)
     POLICY_INVALID = ("policy.invalid", HTTPStatus.INTERNAL_SERVER_ERROR)
 
-    # -- audit ------------------------------------------------------------------------------------------------
+    # -- audit -----------------------------------------------------------------------------------------------
     AUDIT_UNAVAILABLE = ("audit.unavailable", HTTPStatus.SERVICE_UNAVAILABLE)
 
     def __init__(self, code: str, status: HTTPStatus) -> None:

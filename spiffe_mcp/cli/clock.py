@@ -4,6 +4,5 @@ from datetime import UTC, datetime
 
 
 def now() -> datetime:
-    """The present moment, aware, UTC, in whole seconds."""
-    moment = datetime.now(UTC)  # noqa: TID251  a command is the root of what it runs; the rest is handed `now`
-    return moment.replace(microsecond=0)
+    """The present moment, aware, UTC."""
+    return datetime.now(UTC)  # noqa: TID251  a command is the root of what it runs; the rest is handed `now`

@@ -135,7 +135,7 @@ def sign_command(  # noqa: PLR0913  one parameter for each option
     spiffe_id = _spiffe_id(server)
     signers = [_signer(path) for path in key]
     document = _contents("TOOLS.json", tools_file)
-    issued_at = clock.now()
+    issued_at = clock.now().replace(microsecond=0)
     listing = _listing(document)
     manifest = Manifest(
         server=spiffe_id,
@@ -170,7 +170,7 @@ def verify_command(
     except Refused as refusal:
         _unusable("--policy", str(refusal))
     try:
-        now = clock.now() if at is None else statement.parse_time(at, "TIME")
+        now = clock.now().replace(microsecond=0) if at is None else statement.parse_time(at, "TIME")
     except Refused as refusal:
         _unusable("--at", refusal.detail)
     spiffe_id = _spiffe_id(server)

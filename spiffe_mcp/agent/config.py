@@ -1,0 +1,230 @@
+"""The agent's configuration file: YAML in, frozen values out, every error with file, line and key.
+
+What the keys mean to a component stands with the component; here stands only how they are spelled. The
+reference is `docs/reference/configuration.md`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+from spiffe_mcp.audit import Fsync
+from spiffe_mcp.config import Section, read_file
+from spiffe_mcp.context import User
+from spiffe_mcp.errors import Reason, Refused
+from spiffe_mcp.identity import AllowedIds, IdPattern, SpiffeId
+from spiffe_mcp.mesh.routes import Address, EgressRoute, HttpUpstream, ServerName
+
+_SPIFFE_ID = "a SPIFFE ID (spiffe://trust-domain/path)"
+
+
+@dataclass(frozen=True, slots=True)
+class IdentityConfig:
+    """Where the agent's SVIDs come from, and which one is its own where several come."""
+
+    socket: str
+    spiffe_id: SpiffeId | None
+
+
+@dataclass(frozen=True, slots=True)
+class Listen:
+    """Where a listener binds: a TCP address (port 0: the kernel chooses), or a Unix socket."""
+
+    address: Address | Path
+
+    @classmethod
+    def parse(cls, text: str) -> "Listen":
+        """`host:port` or `unix:/path`; raises ValueError."""
+        if text.startswith("unix:"):
+            return cls(Path(text.removeprefix("unix:")))
+        return cls(Address.parse(text))
+
+
+@dataclass(frozen=True, slots=True)
+class EgressConfig:
+    """The side that local workloads call out through."""
+
+    listen: Listen
+    user: User
+    servers: tuple[EgressRoute, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ServerConfig:
+    """One MCP server behind the ingress."""
+
+    name: ServerName
+    upstream: HttpUpstream
+    manifest: Path
+
+
+@dataclass(frozen=True, slots=True)
+class IngressConfig:
+    """The side that faces the mesh, as the MCP server that `identity` names."""
+
+    identity: SpiffeId
+    listen: Address
+    peers: AllowedIds
+    servers: tuple[ServerConfig, ...]
+    trust_policy: Path
+    policy: tuple[Path, ...]
+    policy_data: Path | None
+    environment: str
+    recheck: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class AuditConfig:
+    """Where records go. `shown` names the parameters whose values may stand in them."""
+
+    file: Path
+    fsync: Fsync
+    shown: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class AgentConfig:
+    """One agent: an egress, an ingress, or both."""
+
+    identity: IdentityConfig
+    egress: EgressConfig | None
+    ingress: IngressConfig | None
+    audit: AuditConfig
+
+
+def load(path: Path) -> AgentConfig:
+    """The configuration in the file at `path`; raises `Refused(CONFIG_INVALID)`."""
+    return read_file(path, _agent)
+
+
+def _agent(section: Section) -> AgentConfig:
+    identity = section.section("identity", _identity)
+    config = AgentConfig(
+        identity=identity,
+        egress=section.optional("egress", _egress),
+        ingress=section.optional("ingress", lambda ingress: _ingress(ingress, identity)),
+        audit=section.section("audit", _audit),
+    )
+    if config.egress is None and config.ingress is None:
+        section.refuse("an agent needs 'egress', 'ingress' or both")
+    return config
+
+
+def _identity(section: Section) -> IdentityConfig:
+    section.value("source", _one_of("workload-api"), "'workload-api'", "workload-api")
+    return IdentityConfig(
+        socket=section.value("socket", _unix, "unix:///path/to/socket"),
+        spiffe_id=section.optional_value("spiffe_id", SpiffeId.parse, _SPIFFE_ID),
+    )
+
+
+def _egress(section: Section) -> EgressConfig:
+    return EgressConfig(
+        listen=section.value("listen", Listen.parse, "host:port or unix:/path"),
+        user=section.section("user", _user),
+        servers=_unique(section, section.sections("servers", _egress_route)),
+    )
+
+
+def _egress_route(section: Section) -> EgressRoute:
+    return EgressRoute(
+        name=section.value("name", ServerName, "a DNS label"),
+        server=section.value("spiffe_id", SpiffeId.parse, _SPIFFE_ID),
+        address=section.value("address", Address.parse, "host:port"),
+    )
+
+
+def _user(section: Section) -> User:
+    def text(key: str) -> str | None:
+        return section.optional_value(key, str, "a text")
+
+    def texts(key: str) -> tuple[str, ...]:
+        return section.values(key, str, "a text")
+
+    try:
+        return User(
+            sub=section.text("sub"),
+            sub_iss=section.text("sub_iss"),
+            groups=texts("groups"),
+            department=text("department"),
+            role=text("role"),
+            clearance=text("clearance"),
+            session=text("session"),
+            purpose=text("purpose"),
+            task=text("task"),
+            approvals=texts("approvals"),
+            acr=text("acr"),
+            amr=texts("amr"),
+            auth_time=section.optional_value("auth_time", int, "whole seconds since 1970"),
+            risk_score=section.optional_value("risk_score", float, "a number"),
+            data_classification=text("data_classification"),
+            compliance_frameworks=texts("compliance_frameworks"),
+        )
+    except Refused as refused:
+        if refused.reason is Reason.CONFIG_INVALID:
+            raise
+        section.refuse(refused.detail)
+
+
+def _ingress(section: Section, identity: IdentityConfig) -> IngressConfig:
+    if identity.spiffe_id is None:
+        section.refuse("needs 'identity.spiffe_id': which server's manifest and contexts are meant")
+    return IngressConfig(
+        identity=identity.spiffe_id,
+        listen=section.value("listen", Address.parse, "host:port"),
+        peers=AllowedIds(section.values("peers", IdPattern.parse, f"{_SPIFFE_ID}, * or ** for segments")),
+        servers=_unique(section, section.sections("servers", _server)),
+        trust_policy=section.path("trust_policy"),
+        policy=section.paths("policy"),
+        policy_data=section.optional_path("policy_data"),
+        environment=section.text("environment", "default"),
+        recheck=timedelta(seconds=section.integer("recheck", 30, least=1)),
+    )
+
+
+def _server(section: Section) -> ServerConfig:
+    return ServerConfig(
+        name=section.value("name", ServerName, "a DNS label"),
+        upstream=section.value("upstream", HttpUpstream.parse, "http://host:port/path"),
+        manifest=section.path("manifest"),
+    )
+
+
+def _audit(section: Section) -> AuditConfig:
+    return AuditConfig(
+        file=section.path("file"),
+        fsync=section.value("fsync", Fsync, " or ".join(f"'{way.value}'" for way in Fsync), Fsync.ALWAYS),
+        shown=frozenset(section.values("shown_parameters", str, "a parameter's name")),
+    )
+
+
+def _unix(text: str) -> str:
+    if not text.startswith("unix:///"):
+        raise ValueError(text)
+    return text
+
+
+def _one_of(*words: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if text not in words:
+            raise ValueError(text)
+        return text
+
+    return parse
+
+
+class _Named(Protocol):
+    @property
+    def name(self) -> ServerName: ...
+
+
+N = TypeVar("N", bound=_Named)
+
+
+def _unique(section: Section, servers: tuple[N, ...]) -> tuple[N, ...]:
+    names = [server.name for server in servers]
+    if not names or len(set(names)) != len(names):
+        section.refuse("'servers' has to name at least one server, each once")
+    return servers

@@ -1,0 +1,46 @@
+"""`spiffe-mcp agent`: run one mesh agent from its configuration file."""
+
+import asyncio
+import json
+import logging
+import signal
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+import uvloop
+
+from spiffe_mcp.agent.agent import Ready, run
+from spiffe_mcp.agent.config import AgentConfig, load
+from spiffe_mcp.cli.clock import now
+
+
+def agent(
+    config: Annotated[Path, typer.Option(help="The configuration file.", exists=True, dir_okay=False)],
+    *,
+    log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
+) -> None:
+    """Run a mesh agent until it is told to stop (SIGTERM, SIGINT).
+
+    Once it has an identity and serves, it prints one line of JSON: who it is and where it listens.
+    """
+    logging.basicConfig(
+        level=log_level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s"
+    )
+    uvloop.run(_serve(load(config)))
+
+
+async def _serve(config: AgentConfig) -> None:
+    loop = asyncio.get_running_loop()
+    async with asyncio.TaskGroup() as tasks:
+        serving = tasks.create_task(run(config, clock=now, on_ready=_announce))
+        for stop in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(stop, serving.cancel)
+
+
+def _announce(ready: Ready) -> None:
+    sides = {"egress": ready.egress, "ingress": ready.ingress}
+    listening = {side: str(address) for side, address in sides.items() if address is not None}
+    typer.echo(json.dumps({"event": "ready", "spiffe_id": str(ready.spiffe_id), **listening}))
+    sys.stdout.flush()

@@ -1,0 +1,124 @@
+"""`spiffe-mcp dev`: the whole mesh on one machine, to point a client at, or to prove itself once."""
+
+import asyncio
+import json
+import signal
+import sys
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+import uvloop
+from rich.box import SIMPLE
+from rich.console import Console
+from rich.table import Table
+
+from spiffe_mcp.audit import read_records
+from spiffe_mcp.cli.clock import now
+from spiffe_mcp.dev import demo
+from spiffe_mcp.dev.drive import Step, drive
+from spiffe_mcp.dev.workspace import Workspace
+from spiffe_mcp.strict_json import JsonObject
+
+_LISTEN: Final = "127.0.0.1:7070"
+_COLUMNS: Final = ("time", "user", "caller", "action", "tool", "decision", "reason")
+_HOW_TO: Final = """
+Point an MCP client at {url}, for example:
+
+    npx @modelcontextprotocol/inspector --cli {url} --transport http --method tools/list
+
+Watch the decisions:
+
+    tail -f {audit}
+"""
+
+
+def dev(
+    *,
+    once: Annotated[
+        bool, typer.Option("--once", help="Drive the mesh with an MCP client, then stop.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="With --once: print one JSON object.")] = False,
+    keep: Annotated[Path | None, typer.Option(help="Leave what the run made in this folder.")] = None,
+    listen: Annotated[str, typer.Option(help="Where MCP clients reach the mesh.")] = _LISTEN,
+) -> None:
+    """Run a SPIFFE provider, two agents and a demo MCP server on this machine: no container, no SPIRE.
+
+    With --once the exit code is 0 only if everything went as it should, refusals included.
+    """
+    if as_json and not once:
+        raise typer.BadParameter("--json goes with --once")
+    with ExitStack() as stack:
+        folder = keep or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="spiffe-mcp-")))
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        workspace = Workspace(folder.resolve())
+        if not once:
+            uvloop.run(_stay(workspace, listen))
+            return
+        steps = uvloop.run(_once(workspace))
+        records = [*read_records(workspace.audit_log("ingress"))]
+    if as_json:
+        typer.echo(json.dumps(_document(steps, records), indent=2))
+    else:
+        _print(steps, records)
+    if not _went_well(steps):
+        raise typer.Exit(1)
+
+
+async def _once(workspace: Workspace) -> list[Step]:
+    async with demo.running(workspace, clock=now, progress=_say) as mesh:
+        _say("an MCP client of the official SDK calls tools through the mesh, in both eras")
+        return [step async for step in drive(mesh.url, lambda: _last_reason(workspace))]
+
+
+async def _stay(workspace: Workspace, listen: str) -> None:
+    stopped = asyncio.Event()
+    for stop in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(stop, stopped.set)
+    async with demo.running(workspace, clock=now, progress=_say, listen=listen) as mesh:
+        _say("the mesh is up; Ctrl-C stops it")
+        typer.echo(_HOW_TO.format(url=mesh.url, audit=workspace.audit_log("ingress")))
+        await stopped.wait()
+
+
+def _say(what: str) -> None:
+    """Progress, on standard error: standard output is for what was asked for."""
+    sys.stderr.write(f"==> {what}\n")
+    sys.stderr.flush()
+
+
+def _last_reason(workspace: Workspace) -> str:
+    """Why the ingress refused last; the answer to the client says less, on purpose."""
+    *_, last = read_records(workspace.audit_log("ingress"))
+    return str(last.get("reason", ""))
+
+
+def _went_well(steps: list[Step]) -> bool:
+    return bool(steps) and all(step.expected for step in steps)
+
+
+def _document(steps: list[Step], records: list[JsonObject]) -> JsonObject:
+    return {
+        "ok": _went_well(steps),
+        "steps": [step.document() for step in steps],
+        "audit": [*records],
+    }
+
+
+def _print(steps: list[Step], records: list[JsonObject]) -> None:
+    console = Console()
+    tried = Table("era", "tool", "outcome", "why", "", box=SIMPLE)
+    for step in steps:
+        tried.add_row(
+            step.era, step.tool, step.outcome, step.reason, "as it should" if step.expected else "UNEXPECTED"
+        )
+    console.print(tried)
+    evidence = Table("time", "user", "caller", "action", "tool", "decision", "reason", box=SIMPLE)
+    for record in records:
+        evidence.add_row(*(str(record.get(key, "")) for key in _COLUMNS))
+    console.print(evidence)
+    console.print(
+        "Everything went as it should." if _went_well(steps) else "Something went wrong, see above."
+    )

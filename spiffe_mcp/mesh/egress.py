@@ -1,0 +1,85 @@
+"""Egress, the decision: a local workload's request in, the call that may go out in its name out.
+
+Pure: the listener does the I/O. The order of the steps is the order of the trust they build on:
+
+ 1. Who calls: the only workload of this agent, whose SVID the agent holds (sidecar).
+ 2. What it asks: parsed strictly, the era decided.
+ 3. For which user: the configured one.
+ 4. What the workload says of identities is dropped: only listed headers pass.
+ 5. The link is signed, bound to the next hop, to this SVID and to this request.
+ 6. An `OutboundCall` is granted; nothing can be sent on a hop without one.
+"""
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from spiffe_mcp.context import Delegation, User, mint
+from spiffe_mcp.errors import Reason, Refused
+from spiffe_mcp.http import Request
+from spiffe_mcp.mcp import Call, parse, read_call
+from spiffe_mcp.mesh import headers
+from spiffe_mcp.mesh.hop_binding import hop_binding
+from spiffe_mcp.mesh.routes import EgressRoute
+from spiffe_mcp.mesh.snapshot import Snapshot
+from spiffe_mcp.permit import GrantedOnly
+
+
+@dataclass(frozen=True, slots=True)
+class OutboundCall(metaclass=GrantedOnly):
+    """A request that may be sent on a hop to `route.server`, by that snapshot's identity and no other."""
+
+    route: EgressRoute
+    snapshot: Snapshot
+    request: Request
+    txn: str
+
+
+@dataclass(frozen=True, slots=True)
+class ExchangeIds:
+    """Fresh random names for one exchange; `jti` is never used twice."""
+
+    txn: str
+    jti: str
+
+
+def read(request: Request) -> Call | None:
+    """(2) What `request` asks for; None for DELETE, which ends a legacy session and has no body.
+
+    Raises `Refused`, each rule of `mcp` with its own reason.
+    """
+    if request.method == b"DELETE":
+        return None
+    if request.method != b"POST":
+        raise Refused(Reason.HTTP_METHOD, request.method.decode("ascii"))
+    return read_call(parse(request.body), request.headers)
+
+
+def admit(
+    request: Request,
+    call: Call | None,
+    *,
+    route: EgressRoute,
+    user: User,
+    snapshot: Snapshot,
+    ids: ExchangeIds,
+    now: datetime,
+) -> OutboundCall:
+    """Steps 1 and 3 to 6 for a request that was read; raises `Refused`."""
+    # (1) One workload, one SVID: the agent's identity is the caller's.
+    caller = snapshot.valid_at(now).spiffe_id
+    # (4) Listed headers pass, and nothing else.
+    authority = (b"host", str(route.address).encode())
+    passed = headers.passed_request(request.headers)
+    bare = Request(request.method, route.name.path, (authority, *passed), request.body)
+    # (3) and (5): for this user, by this SVID, to that server, with this request.
+    context = mint(
+        Delegation(user=user, caller=caller, scope=(), txn=ids.txn),
+        signer=snapshot.signer,
+        audience=route.server,
+        binding=hop_binding(bare, call),
+        jti=ids.jti,
+        now=now,
+    )
+    # (6) Sent with exactly one context, ours.
+    signed = replace(bare, headers=(*bare.headers, (headers.USER_CONTEXT, context.encode())))
+    return OutboundCall.granted(route=route, snapshot=snapshot, request=signed, txn=ids.txn)

@@ -1,0 +1,22 @@
+"""What every exchange needs around it, on both sides of a hop."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from spiffe_mcp.audit import AuditSink
+from spiffe_mcp.http import HttpServer
+from spiffe_mcp.mesh.identity import Snapshots
+from spiffe_mcp.mesh.relay import StreamLimits
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """Identity, evidence, time and connections: one agent's, shared by its listeners."""
+
+    snapshots: Snapshots
+    log: AuditSink
+    shown: frozenset[str]  # parameters whose values may stand in records
+    clock: Callable[[], datetime]
+    http: HttpServer
+    limits: StreamLimits = field(default_factory=StreamLimits)

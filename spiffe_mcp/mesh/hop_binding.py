@@ -1,0 +1,27 @@
+"""A request as both ends of a hop describe it, so that a link signed for one can hold for no other."""
+
+from hashlib import sha256
+
+from spiffe_mcp.context import RequestBinding
+from spiffe_mcp.errors import Reason, Refused
+from spiffe_mcp.http import Request
+from spiffe_mcp.http.messages import values
+from spiffe_mcp.mcp import Call
+
+
+def hop_binding(request: Request, call: Call | None) -> RequestBinding:
+    """The binding of `request`, as it goes over the hop.
+
+    `htu` is the target URI without query (RFC 9449 section 4.2). The authority in it is the Host that egress
+    writes. It names nobody: the audience does, by SPIFFE ID.
+    """
+    hosts = values(request.headers, b"host")
+    if len(hosts) != 1:
+        raise Refused(Reason.HTTP_HOST, "exactly one Host is needed")
+    return RequestBinding(
+        method=request.method.decode("ascii"),
+        uri=f"https://{hosts[0].decode('latin-1')}{request.path.decode('latin-1')}",
+        body_sha256=sha256(request.body).digest(),
+        mcp_method=call.action if call is not None else None,
+        mcp_name=call.name if call is not None else None,
+    )

@@ -1,0 +1,274 @@
+"""Ingress, the decision: a peer's request in, the call that may reach the MCP server out.
+
+Pure: the listener does the I/O. Five phases; each takes what the one before it granted, so that none can be
+left out and none can come too early. Every phase either grants or raises `Refused` with its own reason.
+
+ `read`          1. only listed headers are read; exactly one user context
+                 2. the body is parsed strictly, the era decided
+ `authenticate`  3. the context holds for this peer, this audience, this request, now; and was not seen before
+                 4. a legacy session is the one that this caller opened for this user
+ `select`        5. the tool is in the verified manifest, and its live definition is the signed one
+ `decide`        6. policy is asked
+ `permit`        7. it allowed the call, and the arguments satisfy the signed schema
+                 8. the `Permit`: the bytes that were decided on, and no other, may be sent
+
+Parsing comes before the context, because the context is bound to what the body says. The schema comes after
+policy, because a complaint about arguments would tell a caller that a tool hidden from it exists.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from spiffe_mcp.context import InboundHop, ReplayGuard, VerifiedContext, verify
+from spiffe_mcp.errors import Reason, Refused
+from spiffe_mcp.http import Request
+from spiffe_mcp.http.messages import values
+from spiffe_mcp.manifest import LiveView, Manifest, SignedTool, VerifiedManifest
+from spiffe_mcp.mcp import Call, Kind, parse, read_call
+from spiffe_mcp.mesh import headers
+from spiffe_mcp.mesh.hop_binding import hop_binding
+from spiffe_mcp.mesh.routes import IngressRoute
+from spiffe_mcp.mesh.sessions import Owner, Sessions
+from spiffe_mcp.mesh.snapshot import Snapshot
+from spiffe_mcp.permit import GrantedOnly
+from spiffe_mcp.policy import (
+    AgentInput,
+    ContextInput,
+    Decision,
+    PolicyEngine,
+    PolicyInput,
+    ToolInput,
+    UserInput,
+)
+from spiffe_mcp.tls import Peer
+
+SESSION_END = (
+    "session/end"  # our name for what DELETE does to a legacy session; no method of MCP is called so
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What one server's exchanges have to remember of each other."""
+
+    replay: ReplayGuard
+    sessions: Sessions
+
+
+@dataclass(frozen=True, slots=True)
+class Inbound(metaclass=GrantedOnly):
+    """A request that could be read. `call` is None for DELETE, which ends a legacy session."""
+
+    request: Request
+    call: Call | None
+    header: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Authenticated(metaclass=GrantedOnly):
+    """A request of which is known who sent it, for whom."""
+
+    inbound: Inbound
+    context: VerifiedContext
+    session: bytes | None
+
+    @property
+    def owner(self) -> Owner:
+        """Whose sessions it may use."""
+        context = self.context
+        return Owner(context.issuer, context.caller, context.user.sub, context.user.sub_iss)
+
+
+@dataclass(frozen=True, slots=True)
+class Selected(metaclass=GrantedOnly):
+    """A request whose tool, if it names one, is the signed one."""
+
+    authenticated: Authenticated
+    manifest: VerifiedManifest
+    live: LiveView
+    tool: SignedTool | None
+
+
+@dataclass(frozen=True, slots=True)
+class Decided(metaclass=GrantedOnly):
+    """A request about which policy has been asked; what it said may be a refusal."""
+
+    selected: Selected
+    decision: Decision
+    visible: Mapping[str, SignedTool]  # for `tools/list`: what of the answer may be shown
+
+
+@dataclass(frozen=True, slots=True)
+class Permit(metaclass=GrantedOnly):
+    """A request that may be sent to the MCP server behind this ingress."""
+
+    request: Request
+    decided: Decided
+
+    @property
+    def authenticated(self) -> Authenticated:
+        """Who sent it."""
+        return self.decided.selected.authenticated
+
+
+def read(request: Request) -> Inbound:
+    """Steps 1 and 2."""
+    # POST carries a message, DELETE ends a legacy session. GET would replay answers past the filter.
+    if request.method not in (b"POST", b"DELETE"):
+        raise Refused(Reason.HTTP_METHOD, request.method.decode("ascii"))
+    # (1) RFC 9110 section 5.3: a field that may stand only once, and stands twice, has no value.
+    contexts = values(request.headers, headers.USER_CONTEXT)
+    if not contexts:
+        raise Refused(Reason.CONTEXT_MISSING)
+    if len(contexts) > 1:
+        raise Refused(Reason.CONTEXT_MALFORMED, f"{len(contexts)} headers")
+    # (2) A DELETE has nothing to parse.
+    if request.method == b"DELETE":
+        return Inbound.granted(request=request, call=None, header=contexts[0])
+    call = read_call(parse(request.body), request.headers)
+    return Inbound.granted(request=request, call=call, header=contexts[0])
+
+
+def authenticate(
+    inbound: Inbound, *, peer: Peer, snapshot: Snapshot, memory: Memory, now: datetime
+) -> Authenticated:
+    """Steps 3 and 4."""
+    # (3) The bundles are this moment's, not the handshake's: a revoked authority signs no context.
+    context = verify(
+        inbound.header,
+        hop=InboundHop(peer=peer.spiffe_id, leaf_der=peer.leaf_der, audience=snapshot.spiffe_id),
+        binding=hop_binding(inbound.request, inbound.call),
+        bundles=snapshot.identity.bundles,
+        now=now,
+    )
+    memory.replay.check(context.issuer, context.jti, context.expires, now)
+    # (4) A session ID that is not this owner's does not exist.
+    session = _session(inbound.request)
+    authenticated = Authenticated.granted(inbound=inbound, context=context, session=session)
+    if session is not None:
+        memory.sessions.check(session, authenticated.owner, now)
+    elif inbound.call is None:
+        raise Refused(Reason.SESSION_UNKNOWN, "DELETE without a session")
+    return authenticated
+
+
+def select(
+    authenticated: Authenticated, *, manifest: VerifiedManifest, live: LiveView, now: datetime
+) -> Selected:
+    """Step 5."""
+    call = authenticated.inbound.call
+    # (5) No manifest in force, no call: not even the ones that name no tool.
+    manifest.check_in_force(now)
+    tool = None
+    if call is not None and call.kind is Kind.TOOL:
+        tool = _exposed(call.name or "", live)
+    return Selected.granted(authenticated=authenticated, manifest=manifest, live=live, tool=tool)
+
+
+def decide(selected: Selected, *, policy: PolicyEngine, environment: str, now: datetime) -> Decided:
+    """Step 6. Default deny: whatever is no clear permission is a refusal, see `policy.decision`."""
+    question = _question(selected, environment, now)
+    decision = policy.decide(question)
+    visible: Mapping[str, SignedTool] = {}
+    if decision.allow and question.tools is not None:
+        names = policy.visible_tools(question)
+        visible = {name: tool for name, tool in selected.live.exposed.items() if name in names}
+    return Decided.granted(selected=selected, decision=decision, visible=visible)
+
+
+def permit(decided: Decided, route: IngressRoute) -> Permit:
+    """Steps 7 and 8."""
+    # (7) Absent arguments are none (MCP server/tools "Calling Tools").
+    if not decided.decision.allow:
+        raise PolicyRefused(decided.decision)
+    selected = decided.selected
+    call = selected.authenticated.inbound.call
+    if selected.tool is not None and call is not None:
+        selected.tool.validate_arguments(call.arguments or {})
+    # (8) The bytes that were parsed are the bytes that go.
+    request = _outbound(selected.authenticated.inbound.request, route)
+    return Permit.granted(request=request, decided=decided)
+
+
+class PolicyRefused(Refused):
+    """A refusal by policy, with the decision that says so."""
+
+    def __init__(self, decision: Decision) -> None:
+        super().__init__(decision.refusal or Reason.POLICY_DENIED, decision.detail)
+        self.decision = decision
+
+
+def action_of(call: Call | None) -> str:
+    """What policy and audit call a request."""
+    return SESSION_END if call is None else call.action
+
+
+def _session(request: Request) -> bytes | None:
+    found = values(request.headers, headers.SESSION_ID)
+    if len(found) > 1:
+        raise Refused(Reason.SESSION_UNKNOWN, "several session IDs")
+    return found[0] if found else None
+
+
+def _exposed(name: str, live: LiveView) -> SignedTool:
+    tool = live.exposed.get(name)
+    if tool is None:
+        # The audit record has the true reason; the caller sees one answer for all of them.
+        raise Refused(live.hidden.get(name, Reason.MCP_TOOL_UNKNOWN), name)
+    return tool
+
+
+def _question(selected: Selected, environment: str, now: datetime) -> PolicyInput:
+    authenticated, manifest = selected.authenticated, selected.manifest
+    call, context, user = authenticated.inbound.call, authenticated.context, authenticated.context.user
+    claims = user.attributes()
+    is_list = call is not None and call.action == "tools/list"
+    return PolicyInput(
+        action=action_of(call),
+        server=str(manifest.manifest.server),
+        agent=AgentInput(
+            spiffe_id=str(context.caller),
+            trust_domain=str(context.caller.trust_domain),
+            path=context.caller.path,
+            chain=tuple(map(str, context.chain)),
+        ),
+        now=now,
+        user=UserInput(sub=user.sub, sub_iss=user.sub_iss, groups=user.groups, claims=claims),
+        tool=_tool_input(selected.tool, manifest) if selected.tool is not None else None,
+        tools=tuple(_tool_input(tool, manifest) for tool in selected.live.exposed.values())
+        if is_list
+        else None,
+        arguments=call.arguments if call is not None else None,
+        resource=call.name if call is not None and call.kind is Kind.RESOURCE else None,
+        prompt=call.name if call is not None and call.kind is Kind.PROMPT else None,
+        context=ContextInput(
+            txn=context.txn,
+            hops=len(context.chain),
+            purpose=user.purpose,
+            task=user.task,
+            session=user.session,
+            scope=context.scope,
+        ),
+        environment={"name": environment},
+    )
+
+
+def _tool_input(tool: SignedTool, manifest: VerifiedManifest) -> ToolInput:
+    signed: Manifest = manifest.manifest
+    return ToolInput(
+        name=tool.name,
+        digest=tool.digest,
+        risk_level=tool.risk_level.value,
+        requires_approval=tool.requires_approval,
+        serial=signed.serial,
+        signers=manifest.signers[tool.name],
+    )
+
+
+def _outbound(request: Request, route: IngressRoute) -> Request:
+    """The request as the MCP server gets it: listed headers, the server's own Host, the authorised bytes."""
+    upstream = route.upstream
+    host = (b"host", str(upstream.address).encode())
+    passed = headers.passed_request(request.headers)
+    return Request(request.method, upstream.path.encode(), (host, *passed), request.body)

@@ -1,0 +1,191 @@
+"""Ingress, the I/O: mutual-TLS connections in, admitted requests to the MCP server, filtered answers back.
+
+What may pass is decided in `ingress`; here each phase is run, what it learned is recorded, and bytes move.
+Every exchange leaves exactly one audit record, whatever ends it; so does every refused handshake.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from http import HTTPStatus
+from typing import Final
+
+from spiffe_mcp.audit import Caller, Draft, Side, recorded
+from spiffe_mcp.context import ReplayGuard
+from spiffe_mcp.errors import Refused
+from spiffe_mcp.http import Reply, Request, ResponseHead
+from spiffe_mcp.http.messages import values
+from spiffe_mcp.http.server import ServerConnection
+from spiffe_mcp.identity import AllowedIds
+from spiffe_mcp.manifest import compare
+from spiffe_mcp.mcp import AnswerFilter, Response, parse_tool_list, rewrite_tool_list
+from spiffe_mcp.mcp.answer_filter import Rewrite
+from spiffe_mcp.mcp.tools import tool_name
+from spiffe_mcp.mesh import headers, ingress, recording, relay
+from spiffe_mcp.mesh.exchange import Surroundings
+from spiffe_mcp.mesh.ingress import Memory, Permit
+from spiffe_mcp.mesh.listen import Closed
+from spiffe_mcp.mesh.recording import HandshakeRecords
+from spiffe_mcp.mesh.refusal import answer_refused
+from spiffe_mcp.mesh.routes import IngressRoute, unknown_path
+from spiffe_mcp.mesh.sessions import Sessions
+from spiffe_mcp.mesh.upstream import Upstream
+from spiffe_mcp.policy import PolicyEngine
+from spiffe_mcp.strict_json import JsonObject
+from spiffe_mcp.tls import Peer, TlsProtocol
+
+REPLAY_CAPACITY: Final = 200_000  # user contexts remembered at a time, for each server
+MAX_TTL_MS: Final = 60_000  # how long a client may keep a list of tools
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """What stands behind one ingress, and who may come."""
+
+    routes: tuple[IngressRoute, ...]
+    peers: AllowedIds
+    policy: PolicyEngine
+    environment: str
+    recheck: timedelta
+
+
+class _Server:
+    """One MCP server behind the ingress, with what its exchanges remember."""
+
+    def __init__(self, route: IngressRoute, recheck: timedelta) -> None:
+        self.route = route
+        self.upstream = Upstream(route, recheck=recheck)
+        self.memory = Memory(ReplayGuard(REPLAY_CAPACITY), Sessions())
+
+
+class IngressListener:
+    """Accepts connections from the mesh."""
+
+    def __init__(self, around: Surroundings, site: Site) -> None:
+        self.around = around
+        self.site = site
+        self._handshakes = HandshakeRecords(around.log)
+        self.servers: Mapping[bytes, _Server] = {
+            route.name.path: _Server(route, site.recheck) for route in site.routes
+        }
+
+    def accept(self) -> asyncio.Protocol:
+        """The protocol of a new connection; without an identity of our own there is none to be had."""
+        try:
+            snapshot = self.around.snapshots.current(self.around.clock())
+        except Refused:
+            return Closed()
+        return TlsProtocol(
+            snapshot.tls.accept(self.site.peers), on_secured=self._secured, on_refused=self._refused
+        )
+
+    def server_at(self, path: bytes) -> _Server:
+        """The server whose MCP endpoint is `path`; raises `Refused(ROUTE_UNKNOWN)`."""
+        server = self.servers.get(path)
+        if server is None:
+            raise unknown_path(path)
+        return server
+
+    def close(self) -> None:
+        """End the idle connections to the servers."""
+        for server in self.servers.values():
+            server.upstream.close()
+
+    def _secured(self, peer: Peer) -> ServerConnection:
+        return self.around.http.connection(_PeerService(self, peer))
+
+    def _refused(self, address: object, refused: Refused) -> None:
+        self._handshakes.refused(str(address), refused, self.around.clock())
+
+
+class _PeerService:
+    """Answers the requests of one peer on one connection."""
+
+    def __init__(self, listener: IngressListener, peer: Peer) -> None:
+        self._listener = listener
+        self._around = listener.around
+        self._peer = peer
+
+    def rejected(self, refused: Refused) -> None:
+        """No request could be read."""
+        with recorded(self._around.log, self._draft(self._around.clock())) as record:
+            record.refuse(refused)
+
+    async def handle(self, request: Request, reply: Reply) -> None:
+        """One exchange, one `now`, one snapshot, one record."""
+        now = self._around.clock()
+        try:
+            with recorded(self._around.log, self._draft(now)) as record:
+                server = self._listener.server_at(request.path)
+                permit = await self._admit(request, server, record, now)
+                await self._relay(permit, server, reply, now)
+                record.complete()
+        except Refused as refused:
+            await answer_refused(refused, request, reply)
+
+    def _draft(self, now: datetime) -> Draft:
+        record = recording.draft(Side.INGRESS, now)
+        record.caller = Caller(peer=str(self._peer.spiffe_id))
+        return record
+
+    async def _admit(self, request: Request, server: _Server, record: Draft, now: datetime) -> Permit:
+        """The phases of `ingress`, in order; each is noted as soon as it has granted."""
+        site, snapshot = self._listener.site, self._around.snapshots.current(now)
+        inbound = ingress.read(request)
+        recording.note_inbound(record, inbound, self._around.shown)
+        authenticated = ingress.authenticate(
+            inbound, peer=self._peer, snapshot=snapshot, memory=server.memory, now=now
+        )
+        recording.note_authenticated(record, authenticated)
+        live = await server.upstream.live(now)
+        selected = ingress.select(authenticated, manifest=server.route.manifest, live=live, now=now)
+        recording.note_selected(record, selected)
+        decided = ingress.decide(selected, policy=site.policy, environment=site.environment, now=now)
+        recording.note_decided(record, decided, site.policy)
+        return ingress.permit(decided, server.route)
+
+    async def _relay(self, permit: Permit, server: _Server, reply: Reply, now: datetime) -> None:
+        async with await server.upstream.send(permit) as response:
+            _follow_session(permit, response.head, server.memory, now)
+            passing = _filter(permit, response.head, server.upstream)
+            await relay.pass_on(response, passing, reply, self._around.limits)
+
+
+def _follow_session(permit: Permit, head: ResponseHead, memory: Memory, now: datetime) -> None:
+    """Remember a legacy session that the server opened, and forget one that ended."""
+    authenticated = permit.authenticated
+    for session in values(head.headers, headers.SESSION_ID):
+        memory.sessions.opened(session, authenticated.owner, now)
+    over = head.status == HTTPStatus.NOT_FOUND or authenticated.inbound.call is None
+    if authenticated.session is not None and over:
+        memory.sessions.ended(authenticated.session)
+
+
+def _filter(permit: Permit, head: ResponseHead, upstream: Upstream) -> relay.Filter:
+    """What of the answer may pass; a session's end is answered without a body worth reading."""
+    call = permit.authenticated.inbound.call
+    if call is None:
+        return relay.Nothing()
+    return AnswerFilter.for_call(call, relay.content_type(head.headers), _rewriting(permit, upstream))
+
+
+def _rewriting(permit: Permit, upstream: Upstream) -> Rewrite:
+    """`tools/list` as this caller may see it: the signed copies of tools that are still what was signed."""
+    manifest = permit.decided.selected.manifest.manifest
+    call = permit.authenticated.inbound.call
+    version = (call.revision.version if call is not None else None) or ""
+
+    def rewrite(answer: Response) -> bytes:
+        tools = parse_tool_list(answer.result).tools if answer.result is not None else ()
+        page = compare(manifest, tools, protocol_version=version)
+        upstream.observed(page)
+        shown = page.exposed.keys() & permit.decided.visible.keys()
+        offered: dict[str, JsonObject] = {name: dict(page.exposed[name].definition) for name in shown}
+        return rewrite_tool_list(answer, lambda tool: _signed(offered, tool), max_ttl_ms=MAX_TTL_MS)
+
+    return rewrite
+
+
+def _signed(offered: Mapping[str, JsonObject], tool: JsonObject) -> JsonObject | None:
+    return offered.get(tool_name(tool) or "")

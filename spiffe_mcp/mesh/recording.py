@@ -1,0 +1,133 @@
+"""What the audit record of an exchange says: the mesh's values in, the fields of a `Draft` out.
+
+A phase that has granted something is noted at once, so that the record of a later refusal says all that was
+known by then. What is noted of parameters is decided in `audit`: names and types, and no values.
+"""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Final
+from uuid import uuid4
+
+from spiffe_mcp.audit import (
+    AuditSink,
+    Caller,
+    Draft,
+    Kind,
+    Parameters,
+    Ruling,
+    Side,
+    Target,
+    Verdict,
+    recorded,
+)
+from spiffe_mcp.context import User
+from spiffe_mcp.errors import Refused
+from spiffe_mcp.mcp import Call
+from spiffe_mcp.mcp import Kind as SubjectKind
+from spiffe_mcp.mesh.egress import OutboundCall
+from spiffe_mcp.mesh.ingress import Authenticated, Decided, Inbound, Selected, action_of
+from spiffe_mcp.mesh.routes import EgressRoute
+from spiffe_mcp.policy import PolicyEngine
+
+HANDSHAKE_RECORDS: Final = 10  # refused handshakes recorded in a second; the rest are counted
+
+
+def draft(side: Side, now: datetime) -> Draft:
+    """An empty record of an exchange that begins now."""
+    return Draft(time=now, exchange=str(uuid4()), side=side)
+
+
+# -- ingress ------------------------------------------------------------------------------------------------
+
+
+def note_inbound(record: Draft, inbound: Inbound, shown: frozenset[str]) -> None:
+    """What was asked for."""
+    _note_call(record, inbound.call, shown)
+
+
+def note_authenticated(record: Draft, authenticated: Authenticated) -> None:
+    """Who asked, for whom."""
+    context = authenticated.context
+    record.txn = context.txn
+    record.caller = replace(
+        record.caller,
+        caller=str(context.caller),
+        chain=tuple(map(str, context.chain)),
+        user=context.user.sub,
+        user_iss=context.user.sub_iss,
+    )
+
+
+def note_selected(record: Draft, selected: Selected) -> None:
+    """Which tool, as its publisher signed it."""
+    manifest = selected.manifest.manifest
+    record.target = replace(record.target, server=str(manifest.server), manifest_serial=manifest.serial)
+    if selected.tool is not None:
+        record.target = replace(record.target, tool_digest=selected.tool.digest)
+
+
+def note_decided(record: Draft, decided: Decided, policy: PolicyEngine) -> None:
+    """What policy said, in its own words."""
+    decision = decided.decision
+    record.ruling = Ruling(
+        verdict=Verdict.ALLOW if decision.allow else Verdict.REFUSE,
+        rule=decision.rule,
+        policy_version=policy.version,
+        policy_digest=policy.digest,
+        justification=decision.reason,
+    )
+
+
+# -- egress -------------------------------------------------------------------------------------------------
+
+
+def note_outbound(
+    record: Draft, call: Call | None, route: EgressRoute, user: User, shown: frozenset[str]
+) -> None:
+    """What was asked for, of whom, for which user."""
+    _note_call(record, call, shown)
+    record.target = replace(record.target, server=str(route.server))
+    record.caller = replace(record.caller, user=user.sub, user_iss=user.sub_iss)
+
+
+def note_sent(record: Draft, call: OutboundCall) -> None:
+    """In whose name it goes out."""
+    record.txn = call.txn
+    record.caller = replace(record.caller, caller=str(call.snapshot.spiffe_id))
+    record.ruling = Ruling(verdict=Verdict.ALLOW)
+
+
+def _note_call(record: Draft, call: Call | None, shown: frozenset[str]) -> None:
+    tool = call.name or "" if call is not None and call.kind is SubjectKind.TOOL else ""
+    record.target = Target(action=action_of(call), tool=tool)
+    if call is not None and call.arguments is not None:
+        record.parameters = Parameters.redacted(call.arguments, call.raw, shown)
+
+
+# -- refused handshakes -------------------------------------------------------------------------------------
+
+
+class HandshakeRecords:
+    """Records of refused handshakes, bounded in rate: a flood must not fill the log, and is counted."""
+
+    def __init__(self, log: AuditSink) -> None:
+        self._log = log
+        self._second = datetime.min.replace(tzinfo=UTC)
+        self._written = 0
+        self._left_out = 0
+
+    def refused(self, address: str, refused: Refused, now: datetime) -> None:
+        """Record one; raises `Refused(AUDIT_UNAVAILABLE)`."""
+        if now - self._second >= timedelta(seconds=1):
+            self._second, self._written = now, 0
+        if self._written >= HANDSHAKE_RECORDS:
+            self._left_out += 1
+            return
+        self._written += 1
+        record = draft(Side.INGRESS, now)
+        record.kind, record.caller = Kind.AUTHENTICATION, Caller(peer_address=address)
+        gap = f"; {self._left_out} more were not recorded" if self._left_out else ""
+        self._left_out = 0
+        with recorded(self._log, record):
+            record.refuse(Refused(refused.reason, f"{refused.detail}{gap}"))

@@ -1,0 +1,72 @@
+"""What a refused caller is answered, and under which JSON-RPC ID. Pure.
+
+One rule matters more than the rest: a tool that is unsigned, changed, hidden by policy or nonexistent is
+answered with the same bytes, so that nobody can tell which of these it is.
+"""
+
+from dataclasses import dataclass
+from typing import Final, Self
+
+from spiffe_mcp.errors import Reason, Refused
+from spiffe_mcp.http import Reply, Request, ResponseHead
+from spiffe_mcp.mcp import Answer, Era, MessageId, answer_for, parse, presumed_era, unknown_tool
+from spiffe_mcp.mcp import Request as McpRequest
+from spiffe_mcp.mesh.ingress import PolicyRefused
+from spiffe_mcp.policy import Visibility
+
+_NOT_THERE: Final = frozenset(
+    {
+        Reason.MANIFEST_TOOL_UNSIGNED,
+        Reason.MANIFEST_TOOL_CHANGED,
+        Reason.MANIFEST_TOOL_DUPLICATE,
+        Reason.MCP_TOOL_UNKNOWN,
+    }
+)
+_JSON: Final = ((b"content-type", b"application/json"),)
+
+
+@dataclass(frozen=True, slots=True)
+class Addressee:
+    """Who waits for an answer: the ID of a request, if it had one that could be read, and its era."""
+
+    id: MessageId | None
+    era: Era
+    tool: str | None = None
+
+    @classmethod
+    def of(cls, request: Request) -> Self:
+        """As far as the request itself tells, refused as it is; never refuses."""
+        try:
+            message = parse(request.body)
+        except Refused:
+            return cls(None, Era.MODERN)
+        era = presumed_era(message)
+        if not isinstance(message, McpRequest):
+            return cls(None, era)
+        name = (message.params or {}).get("name") if message.method == "tools/call" else None
+        return cls(message.id, era, name if isinstance(name, str) else None)
+
+
+async def answer_refused(refused: Refused, request: Request, reply: Reply) -> None:
+    """Tell the caller, if nothing has been said yet; a stream that has begun is cut instead."""
+    if not reply.started:
+        head, body = answer(refused, Addressee.of(request))
+        await reply.send(head, body)
+
+
+def answer(refused: Refused, addressee: Addressee) -> tuple[ResponseHead, bytes]:
+    """The response for a caller that was refused; what it may read, and no more."""
+    said = _answer(refused, addressee)
+    allow = ((b"allow", b"POST, DELETE"),) if refused.reason is Reason.HTTP_METHOD else ()
+    return ResponseHead(said.status, (*_JSON, *allow)), said.body
+
+
+def _answer(refused: Refused, addressee: Addressee) -> Answer:
+    message = None
+    hidden = refused.reason in _NOT_THERE
+    if isinstance(refused, PolicyRefused):
+        hidden = refused.decision.visibility is Visibility.HIDDEN
+        message = None if hidden else refused.decision.message or None
+    if hidden and addressee.tool is not None:
+        return unknown_tool(addressee.tool, addressee.id)
+    return answer_for(refused, addressee.id, addressee.era, message=message)

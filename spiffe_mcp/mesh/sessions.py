@@ -1,0 +1,74 @@
+"""Legacy sessions: which peer opened which, so that a session ID alone opens nothing.
+
+"MCP Servers MUST NOT use sessions for authentication" (security best practices, session hijacking). An ID is
+the upstream's own; here it is bound to the SPIFFE ID and the user that opened it. For anybody else it does
+not exist, and the answer is the one for an ID that never existed.
+
+Pure in its answers: no clock, no I/O; one event loop owns a table.
+"""
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from spiffe_mcp.errors import Reason, Refused
+from spiffe_mcp.identity import SpiffeId
+
+MAX_ID_BYTES: Final = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Who a session belongs to."""
+
+    peer: SpiffeId
+    caller: SpiffeId
+    sub: str
+    sub_iss: str
+
+
+class Sessions:
+    """The sessions of one upstream. Full of live ones, it refuses more rather than forget one."""
+
+    def __init__(self, capacity: int = 10_000, idle: timedelta = timedelta(minutes=30)) -> None:
+        self._capacity = capacity
+        self._idle = idle
+        self._owners: OrderedDict[bytes, tuple[Owner, datetime]] = OrderedDict()  # least recently used first
+
+    def __len__(self) -> int:
+        return len(self._owners)
+
+    def opened(self, session: bytes, owner: Owner, now: datetime) -> None:
+        """The upstream opened `session` for `owner`; raises `Refused(SESSIONS_FULL)`.
+
+        An ID that is already somebody else's is refused too: an upstream that hands it out twice is broken.
+        """
+        self._forget_idle(now)
+        known = self._owners.get(session)
+        if len(session) > MAX_ID_BYTES or (known is not None and known[0] != owner):
+            raise Refused(Reason.SESSIONS_FULL, "the upstream's session ID cannot be used")
+        if known is None and len(self._owners) >= self._capacity:
+            raise Refused(Reason.SESSIONS_FULL, f"{self._capacity} live sessions")
+        self._owners[session] = (owner, now)
+        self._owners.move_to_end(session)
+
+    def check(self, session: bytes, owner: Owner, now: datetime) -> None:
+        """Return if `session` is `owner`'s; raises `Refused(SESSION_UNKNOWN)`."""
+        self._forget_idle(now)
+        known = self._owners.get(session)
+        if known is None or known[0] != owner:
+            raise Refused(Reason.SESSION_UNKNOWN)
+        self._owners[session] = (owner, now)
+        self._owners.move_to_end(session)
+
+    def ended(self, session: bytes) -> None:
+        """The session is no more."""
+        self._owners.pop(session, None)
+
+    def _forget_idle(self, now: datetime) -> None:
+        while self._owners:
+            session, (_, used) = next(iter(self._owners.items()))
+            if now - used <= self._idle:
+                return
+            del self._owners[session]
