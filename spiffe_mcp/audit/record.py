@@ -130,6 +130,7 @@ class AuditRecord:
     parameters: Parameters | None = None
     ruling: Ruling = field(default_factory=Ruling)
     error: str = ""
+    withheld: Mapping[str, str] = field(default_factory=dict)  # tools left out of a list, and why
     durations_ms: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -171,6 +172,8 @@ class AuditRecord:
         writer.texts("approvals", ruling.approvals)
         writer.text("outcome", self.outcome.value)
         writer.text("error", self.error)
+        if self.withheld:
+            writer.shape("withheld", dict(self.withheld))
         if self.durations_ms:
             writer.written["durations_ms"] = {
                 name: round(took, 3) for name, took in self.durations_ms.items()
@@ -191,7 +194,8 @@ class _Writer:
 
     def text(self, name: str, text: str, limit: int = MAX_TEXT) -> None:
         if text:
-            self.written[name] = self._bounded(text, limit)
+            is_plain = len(text) <= limit and text.isascii()  # nearly always, and half the cost of the call
+            self.written[name] = text if is_plain else self._bounded(text, limit)
 
     def texts(self, name: str, texts: Iterable[str]) -> None:
         if listed := tuple(texts):

@@ -64,6 +64,7 @@ class Draft:
     target: Target = field(default_factory=Target)
     parameters: Parameters | None = None
     ruling: Ruling = field(default_factory=Ruling)
+    withheld: Mapping[str, str] = field(default_factory=dict)
     durations_ms: Mapping[str, float] = field(default_factory=dict)
     outcome: Outcome | None = None
     error: str = ""
@@ -91,6 +92,7 @@ class Draft:
             parameters=self.parameters,
             ruling=self.ruling,
             error=self.error if self.outcome else self.error or "ended without an outcome",
+            withheld=self.withheld,
             durations_ms=self.durations_ms,
         )
 

@@ -23,7 +23,8 @@ from spiffe_mcp.dev.workspace import Workspace
 from spiffe_mcp.strict_json import JsonObject
 
 _LISTEN: Final = "127.0.0.1:7070"
-_COLUMNS: Final = ("time", "user", "caller", "action", "tool", "decision", "reason")
+_COLUMNS: Final = ("time", "user", "action", "tool", "decision", "reason")
+_WIDTH: Final = 140  # of the tables, where no terminal says
 _HOW_TO: Final = """
 Point an MCP client at {url}, for example:
 
@@ -70,7 +71,7 @@ def dev(
 async def _once(workspace: Workspace) -> list[Step]:
     async with demo.running(workspace, clock=now, progress=_say) as mesh:
         _say("an MCP client of the official SDK calls tools through the mesh, in both eras")
-        return [step async for step in drive(mesh.url, lambda: _last_reason(workspace))]
+        return [step async for step in drive(mesh.url, lambda: _last_record(workspace))]
 
 
 async def _stay(workspace: Workspace, listen: str) -> None:
@@ -89,10 +90,10 @@ def _say(what: str) -> None:
     sys.stderr.flush()
 
 
-def _last_reason(workspace: Workspace) -> str:
-    """Why the ingress refused last; the answer to the client says less, on purpose."""
+def _last_record(workspace: Workspace) -> JsonObject:
+    """What the ingress decided last, and why; the answer to the client says less, on purpose."""
     *_, last = read_records(workspace.audit_log("ingress"))
-    return str(last.get("reason", ""))
+    return last
 
 
 def _went_well(steps: list[Step]) -> bool:
@@ -108,17 +109,14 @@ def _document(steps: list[Step], records: list[JsonObject]) -> JsonObject:
 
 
 def _print(steps: list[Step], records: list[JsonObject]) -> None:
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else _WIDTH)
     tried = Table("era", "tool", "outcome", "why", "", box=SIMPLE)
     for step in steps:
-        tried.add_row(
-            step.era, step.tool, step.outcome, step.reason, "as it should" if step.expected else "UNEXPECTED"
-        )
+        sign = "ok" if step.expected else "NOT AS IT SHOULD BE"
+        tried.add_row(step.era, step.tool, step.outcome, step.reason, sign)
     console.print(tried)
-    evidence = Table("time", "user", "caller", "action", "tool", "decision", "reason", box=SIMPLE)
+    evidence = Table(*_COLUMNS, box=SIMPLE, title="Audit records of the ingress", title_justify="left")
     for record in records:
-        evidence.add_row(*(str(record.get(key, "")) for key in _COLUMNS))
+        evidence.add_row(*(str(record.get(column, "")) for column in _COLUMNS))
     console.print(evidence)
-    console.print(
-        "Everything went as it should." if _went_well(steps) else "Something went wrong, see above."
-    )
+    console.print("Everything went as it should." if _went_well(steps) else "Something went wrong: see above.")

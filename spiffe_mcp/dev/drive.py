@@ -1,6 +1,6 @@
 """Driving the demo: an ordinary MCP client of the official SDK, in both eras, and what has to come of it.
 
-Enters: the URL of the egress, and a way to ask why the last call was refused. Leaves: one `Step` for each
+Enters: the URL of the egress, and a way to read the newest audit record. Leaves: one `Step` for each
 thing that was tried. What is expected stands here, next to what is tried; whether it came true is measured.
 """
 
@@ -64,35 +64,35 @@ ATTEMPTS: Final = (
 )
 
 
-async def drive(url: str, last_reason: Callable[[], str]) -> AsyncIterator[Step]:
-    """Try everything in both eras. `last_reason` gives the reason code of the newest audit record."""
+async def drive(url: str, last_record: Callable[[], JsonObject]) -> AsyncIterator[Step]:
+    """Try everything in both eras. `last_record` gives the newest record of the ingress: it says why."""
     for era, mode in ERAS.items():
         async with Client(url, mode=mode) as client:
             listed = {tool.name for tool in (await client.list_tools()).tools}
-            for step in _listing(era, listed):
+            for step in _listing(era, listed, last_record()):
                 yield step
             for attempt in ATTEMPTS:
-                yield await _try(client, era, attempt, last_reason)
+                yield await _try(client, era, attempt, last_record)
 
 
-def _listing(era: str, listed: set[str]) -> list[Step]:
-    wanted = dict.fromkeys(LISTED, ("listed", "")) | {
-        name: ("not listed", reason) for name, reason in NOT_LISTED.items()
-    }
+def _listing(era: str, listed: set[str], record: JsonObject) -> list[Step]:
+    withheld = record.get("withheld")
+    why = withheld if isinstance(withheld, dict) else {}
     steps = []
-    for name in sorted(wanted.keys() | listed):
+    for name in sorted(LISTED | NOT_LISTED.keys() | listed):
         outcome: Outcome = "listed" if name in listed else "not listed"
-        expected, reason = wanted.get(name, ("not listed", ""))
-        steps.append(Step(era, name, outcome, "" if outcome == "listed" else reason, outcome == expected))
+        reason = str(why.get(name, ""))
+        expected = (name in LISTED, NOT_LISTED.get(name, ""))
+        steps.append(Step(era, name, outcome, reason, (name in listed, reason) == expected))
     return steps
 
 
-async def _try(client: Client, era: str, attempt: Attempt, last_reason: Callable[[], str]) -> Step:
+async def _try(client: Client, era: str, attempt: Attempt, last_record: Callable[[], JsonObject]) -> Step:
     outcome: Outcome = "called"
     try:
         result = await client.call_tool(attempt.tool, attempt.arguments)
         reason = "the tool failed" if result.is_error else ""
     except MCPError:
         outcome = "refused"
-        reason = last_reason()
+        reason = str(last_record().get("reason", ""))
     return Step(era, attempt.tool, outcome, reason, (outcome, reason) == (attempt.outcome, attempt.reason))

@@ -28,6 +28,11 @@ class Reply:
         self._gate = gate
         self._bodiless = head_only  # RFC 9110 section 9.3.2: HEAD has the headers of GET and no body
 
+    @property
+    def peername(self) -> object:
+        """Where the client is, in the form of its socket's family (`socket.getpeername`)."""
+        return self._transport.get_extra_info("peername")
+
     async def send(self, head: ResponseHead, body: bytes) -> None:
         """A whole response in one write."""
         self.send_now(head, body)

@@ -96,7 +96,7 @@ class IngressListener:
         return self.around.http.connection(_PeerService(self, peer))
 
     def _refused(self, address: object, refused: Refused) -> None:
-        self._handshakes.refused(str(address), refused, self.around.clock())
+        self._handshakes.refused(address, refused, self.around.clock())
 
 
 class _PeerService:
@@ -116,17 +116,17 @@ class _PeerService:
         """One exchange, one `now`, one snapshot, one record."""
         now = self._around.clock()
         try:
-            with recorded(self._around.log, self._draft(now)) as record:
+            with recorded(self._around.log, self._draft(now, reply.peername)) as record:
                 server = self._listener.server_at(request.path)
                 permit = await self._admit(request, server, record, now)
-                await self._relay(permit, server, reply, now)
+                await self._relay(permit, server, reply, record)
                 record.complete()
         except Refused as refused:
             await answer_refused(refused, request, reply)
 
-    def _draft(self, now: datetime) -> Draft:
+    def _draft(self, now: datetime, peername: object = None) -> Draft:
         record = recording.draft(Side.INGRESS, now)
-        record.caller = Caller(peer=str(self._peer.spiffe_id))
+        record.caller = Caller(peer_address=recording.address(peername), peer=str(self._peer.spiffe_id))
         return record
 
     async def _admit(self, request: Request, server: _Server, record: Draft, now: datetime) -> Permit:
@@ -145,10 +145,10 @@ class _PeerService:
         recording.note_decided(record, decided, site.policy)
         return ingress.permit(decided, server.route)
 
-    async def _relay(self, permit: Permit, server: _Server, reply: Reply, now: datetime) -> None:
+    async def _relay(self, permit: Permit, server: _Server, reply: Reply, record: Draft) -> None:
         async with await server.upstream.send(permit) as response:
-            _follow_session(permit, response.head, server.memory, now)
-            passing = _filter(permit, response.head, server.upstream)
+            _follow_session(permit, response.head, server.memory, record.time)
+            passing = _filter(permit, response.head, server.upstream, record)
             await relay.pass_on(response, passing, reply, self._around.limits)
 
 
@@ -162,15 +162,15 @@ def _follow_session(permit: Permit, head: ResponseHead, memory: Memory, now: dat
         memory.sessions.ended(authenticated.session)
 
 
-def _filter(permit: Permit, head: ResponseHead, upstream: Upstream) -> relay.Filter:
+def _filter(permit: Permit, head: ResponseHead, upstream: Upstream, record: Draft) -> relay.Filter:
     """What of the answer may pass; a session's end is answered without a body worth reading."""
     call = permit.authenticated.inbound.call
     if call is None:
         return relay.Nothing()
-    return AnswerFilter.for_call(call, relay.content_type(head.headers), _rewriting(permit, upstream))
+    return AnswerFilter.for_call(call, relay.content_type(head.headers), _rewriting(permit, upstream, record))
 
 
-def _rewriting(permit: Permit, upstream: Upstream) -> Rewrite:
+def _rewriting(permit: Permit, upstream: Upstream, record: Draft) -> Rewrite:
     """`tools/list` as this caller may see it: the signed copies of tools that are still what was signed."""
     manifest = permit.decided.selected.manifest.manifest
     call = permit.authenticated.inbound.call
@@ -180,6 +180,7 @@ def _rewriting(permit: Permit, upstream: Upstream) -> Rewrite:
         tools = parse_tool_list(answer.result).tools if answer.result is not None else ()
         page = compare(manifest, tools, protocol_version=version)
         upstream.observed(page)
+        recording.note_withheld(record, page)
         shown = page.exposed.keys() & permit.decided.visible.keys()
         offered: dict[str, JsonObject] = {name: dict(page.exposed[name].definition) for name in shown}
         return rewrite_tool_list(answer, lambda tool: _signed(offered, tool), max_ttl_ms=MAX_TTL_MS)

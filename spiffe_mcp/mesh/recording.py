@@ -23,6 +23,7 @@ from spiffe_mcp.audit import (
 )
 from spiffe_mcp.context import User
 from spiffe_mcp.errors import Refused
+from spiffe_mcp.manifest import LiveView
 from spiffe_mcp.mcp import Call
 from spiffe_mcp.mcp import Kind as SubjectKind
 from spiffe_mcp.mesh.egress import OutboundCall
@@ -36,6 +37,15 @@ HANDSHAKE_RECORDS: Final = 10  # refused handshakes recorded in a second; the re
 def draft(side: Side, now: datetime) -> Draft:
     """An empty record of an exchange that begins now."""
     return Draft(time=now, exchange=str(uuid4()), side=side)
+
+
+def address(peername: object) -> str:
+    """A socket's peer as text: `host:port`, `[v6]:port`, empty for a Unix socket."""
+    match peername:
+        case (str(host), int(port), *_):
+            return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        case _:
+            return ""
 
 
 # -- ingress ------------------------------------------------------------------------------------------------
@@ -79,6 +89,11 @@ def note_decided(record: Draft, decided: Decided, policy: PolicyEngine) -> None:
     )
 
 
+def note_withheld(record: Draft, view: LiveView) -> None:
+    """Which tools of a live list were not shown because they are not what was signed."""
+    record.withheld = {name: reason.code for name, reason in view.hidden.items()}
+
+
 # -- egress -------------------------------------------------------------------------------------------------
 
 
@@ -117,7 +132,7 @@ class HandshakeRecords:
         self._written = 0
         self._left_out = 0
 
-    def refused(self, address: str, refused: Refused, now: datetime) -> None:
+    def refused(self, peername: object, refused: Refused, now: datetime) -> None:
         """Record one; raises `Refused(AUDIT_UNAVAILABLE)`."""
         if now - self._second >= timedelta(seconds=1):
             self._second, self._written = now, 0
@@ -126,7 +141,7 @@ class HandshakeRecords:
             return
         self._written += 1
         record = draft(Side.INGRESS, now)
-        record.kind, record.caller = Kind.AUTHENTICATION, Caller(peer_address=address)
+        record.kind, record.caller = Kind.AUTHENTICATION, Caller(peer_address=address(peername))
         gap = f"; {self._left_out} more were not recorded" if self._left_out else ""
         self._left_out = 0
         with recorded(self._log, record):
