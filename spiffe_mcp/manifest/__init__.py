@@ -4,8 +4,8 @@
     agent:      TrustPolicy.parse(bytes); verify_manifest(envelope, trust, server, now) once for each load
     ingress:    compare(manifest, live tools, ...) for each list; tool.validate_arguments(...) for each call
 
-Modules, lowest first: `fields`, `canonical`, `text`, `schema`; `definition` (one tool), `model` (the
-values), `statement` (how they are written); `keys`, `dsse` (how they are signed), `trust`; `signing`,
+Modules, lowest first: `fields`, `canonical`, `text`, `extent`, `schema`; `definition` (one tool), `model`
+(the values), `statement` (how they are written); `keys`, `dsse` (how they are signed), `trust`; `signing`,
 `verify`, `live`.
 """
 

@@ -11,7 +11,7 @@ Patterns run on a linear-time engine. Look-around and back-references need one t
 what exceeds the bound counts as "does not match", which is fail-closed only where a pattern has to match.
 Such a pattern is therefore refused in any schema that could turn "does not match" into "allowed".
 
-Pure, apart from the time patterns take.
+How large a schema may grow is `extent`'s question. Pure.
 """
 
 from dataclasses import dataclass, field
@@ -20,6 +20,7 @@ from typing import Final, Self
 import jsonschema_rs
 
 from spiffe_mcp.errors import Reason, Refused
+from spiffe_mcp.manifest.extent import check_extent
 from spiffe_mcp.strict_json import JsonObject, JsonValue
 
 _COMPILED_PATTERN_BYTES: Final = 1024 * 1024
@@ -51,6 +52,7 @@ class InputSchema:
         """
         if not isinstance(schema, dict) or schema.get("type") != "object":
             raise Refused(Reason.MANIFEST_SCHEMA_INVALID, f'{path}: no "type": "object"')
+        check_extent(schema, path)
         try:
             return cls(_compiled(schema, _LINEAR, path))
         except Refused:

@@ -2,6 +2,7 @@
 
 import json
 import stat
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -103,7 +104,7 @@ def test_the_envelope_goes_to_standard_output_and_the_table_beside_it(shop: Path
 
 
 def test_it_expires_as_asked(shop: Path) -> None:
-    before = clock.now()
+    before = clock.now().replace(microsecond=0)
     predicate = signed(shop, "--expires-days", 7)["predicate"]
     issued = statement.parse_time(predicate["issuedAt"], "$")
 
@@ -260,8 +261,5 @@ def test_a_manifest_that_is_not_there_is_a_usage_error(shop: Path) -> None:
     assert verify(shop).exit_code == 2
 
 
-def test_the_clock_is_aware_and_counts_whole_seconds() -> None:
-    moment = clock.now()
-
-    assert moment.utcoffset() is not None
-    assert moment.microsecond == 0
+def test_the_clock_is_aware_and_in_utc() -> None:
+    assert clock.now().utcoffset() == timedelta(0)
