@@ -18,7 +18,7 @@ from rich.table import Table
 from spiffe_mcp.audit import read_records
 from spiffe_mcp.cli.clock import now
 from spiffe_mcp.dev import demo
-from spiffe_mcp.dev.drive import Step, drive
+from spiffe_mcp.dev.drive import Seen, Step, drive, judge
 from spiffe_mcp.dev.workspace import Workspace
 from spiffe_mcp.strict_json import JsonObject
 
@@ -58,8 +58,9 @@ def dev(
         if not once:
             uvloop.run(_stay(workspace, listen))
             return
-        steps = uvloop.run(_once(workspace))
-        records = [*read_records(workspace.audit_log("ingress"))]
+        seen = uvloop.run(_once(workspace))
+        records = sorted(read_records(workspace.audit_log("ingress")), key=lambda record: str(record["time"]))
+        steps = judge(seen, records)
     if as_json:
         typer.echo(json.dumps(_document(steps, records), indent=2))
     else:
@@ -68,10 +69,10 @@ def dev(
         raise typer.Exit(1)
 
 
-async def _once(workspace: Workspace) -> list[Step]:
+async def _once(workspace: Workspace) -> list[Seen]:
     async with demo.running(workspace, clock=now, progress=_say) as mesh:
         _say("an MCP client of the official SDK calls tools through the mesh, in both eras")
-        return [step async for step in drive(mesh.url, lambda: _last_record(workspace))]
+        return [sight async for sight in drive(mesh.url)]
 
 
 async def _stay(workspace: Workspace, listen: str) -> None:
@@ -88,12 +89,6 @@ def _say(what: str) -> None:
     """Progress, on standard error: standard output is for what was asked for."""
     sys.stderr.write(f"==> {what}\n")
     sys.stderr.flush()
-
-
-def _last_record(workspace: Workspace) -> JsonObject:
-    """What the ingress decided last, and why; the answer to the client says less, on purpose."""
-    *_, last = read_records(workspace.audit_log("ingress"))
-    return last
 
 
 def _went_well(steps: list[Step]) -> bool:
@@ -119,4 +114,6 @@ def _print(steps: list[Step], records: list[JsonObject]) -> None:
     for record in records:
         evidence.add_row(*(str(record.get(column, "")) for column in _COLUMNS))
     console.print(evidence)
-    console.print("Everything went as it should." if _went_well(steps) else "Something went wrong: see above.")
+    console.print(
+        "Everything went as it should." if _went_well(steps) else "Something went wrong: see above."
+    )

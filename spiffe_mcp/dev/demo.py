@@ -44,13 +44,13 @@ async def running(
     workspace.write_signed(await _reviewed_tools(), clock())
     workspace.write_policy()
     entries = [Entry(identity, os.getuid()) for identity in (AI_AGENT, SERVER)]
-    progress(f"SPIFFE provider for {TRUST_DOMAIN}: a throw-away authority and a Workload API")
     async with AsyncExitStack() as stack:
-        provider = Provider(TRUST_DOMAIN, workspace.socket, entries, clock=clock)
-        await stack.enter_async_context(provider)
-        workspace.write_bundles(provider.issued.bundles)
         upstream = await stack.enter_async_context(_mcp_server(workspace))
         progress(f"MCP server on {upstream}: an ordinary one, changed since it was signed")
+        provider = Provider(TRUST_DOMAIN, workspace.socket, entries, clock=clock)
+        await stack.enter_async_context(provider)
+        progress(f"SPIFFE provider for {TRUST_DOMAIN}: a throw-away authority and a Workload API")
+        workspace.write_bundles(provider.issued.bundles)
         workspace.write_ingress(provider.address, upstream)
         ingress = await stack.enter_async_context(_agent(workspace, "ingress", clock))
         progress(f"ingress agent {ingress.spiffe_id} on {ingress.ingress}, mutual TLS")

@@ -1,10 +1,12 @@
 """Driving the demo: an ordinary MCP client of the official SDK, in both eras, and what has to come of it.
 
-Enters: the URL of the egress, and a way to read the newest audit record. Leaves: one `Step` for each
-thing that was tried. What is expected stands here, next to what is tried; whether it came true is measured.
+`drive` tries everything and says what the client saw. `judge`, once the mesh has stopped and every record is
+written, finds in the audit log why, and holds both against what is expected. What is expected stands here,
+beside what is tried; what came of it is only ever observed.
 """
 
-from collections.abc import AsyncIterator, Callable
+from collections import defaultdict, deque
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import asdict, dataclass
 from typing import Final, Literal
 
@@ -13,9 +15,16 @@ from mcp import Client, MCPError
 from spiffe_mcp.errors import Reason
 from spiffe_mcp.strict_json import JsonObject
 
-Outcome = Literal["listed", "not listed", "called", "refused"]
+Outcome = Literal["listed", "not listed", "called", "failed", "refused"]
 
 ERAS: Final = {"modern": "2026-07-28", "legacy": "legacy"}  # our name, and the client's mode
+
+# What the model may see: the signed tools that are unchanged, and that the policy shows to analysts.
+LISTED: Final = frozenset({"approve_payment", "convert", "get_invoice", "list_invoices"})
+NOT_LISTED: Final = {
+    "export_ledger": Reason.MANIFEST_TOOL_UNSIGNED.code,
+    "lookup_vendor": Reason.MANIFEST_TOOL_CHANGED.code,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,10 +35,26 @@ class Attempt:
     arguments: dict[str, object]
     reason: str = ""
 
-    @property
-    def outcome(self) -> Outcome:
-        """What has to come of it."""
-        return "refused" if self.reason else "called"
+
+ATTEMPTS: Final = (
+    Attempt("list_invoices", {}),
+    Attempt("convert", {"amount": 100, "currency": "CHF"}),
+    Attempt("get_invoice", {"number": 7}, Reason.MANIFEST_ARGUMENTS_INVALID.code),
+    Attempt("approve_payment", {"number": "A-1003", "amount": 48000}, Reason.POLICY_DENIED.code),
+    Attempt("export_ledger", {}, Reason.MANIFEST_TOOL_UNSIGNED.code),
+    Attempt("lookup_vendor", {"name": "ACME"}, Reason.MANIFEST_TOOL_CHANGED.code),
+    Attempt("no_such_tool", {}, Reason.MCP_TOOL_UNKNOWN.code),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What the client saw of one tool: in the list, or when it called it."""
+
+    era: str
+    tool: str
+    outcome: Outcome
+    expected: tuple[Outcome, str]  # outcome and reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,52 +72,52 @@ class Step:
         return asdict(self)
 
 
-# What the model may see: the signed tools that are unchanged, and that the policy shows to analysts.
-LISTED: Final = frozenset({"approve_payment", "convert", "get_invoice", "list_invoices"})
-NOT_LISTED: Final = {
-    "export_ledger": Reason.MANIFEST_TOOL_UNSIGNED.code,
-    "lookup_vendor": Reason.MANIFEST_TOOL_CHANGED.code,
-}
-ATTEMPTS: Final = (
-    Attempt("list_invoices", {}),
-    Attempt("convert", {"amount": 100, "currency": "CHF"}),
-    Attempt("get_invoice", {"number": 7}, Reason.MANIFEST_ARGUMENTS_INVALID.code),
-    Attempt("approve_payment", {"number": "A-1003", "amount": 48000}, Reason.POLICY_DENIED.code),
-    Attempt("export_ledger", {}, Reason.MANIFEST_TOOL_UNSIGNED.code),
-    Attempt("lookup_vendor", {"name": "ACME"}, Reason.MANIFEST_TOOL_CHANGED.code),
-    Attempt("no_such_tool", {}, Reason.MCP_TOOL_UNKNOWN.code),
-)
-
-
-async def drive(url: str, last_record: Callable[[], JsonObject]) -> AsyncIterator[Step]:
-    """Try everything in both eras. `last_record` gives the newest record of the ingress: it says why."""
+async def drive(url: str) -> AsyncIterator[Seen]:
+    """Try everything, in both eras."""
     for era, mode in ERAS.items():
         async with Client(url, mode=mode) as client:
             listed = {tool.name for tool in (await client.list_tools()).tools}
-            for step in _listing(era, listed, last_record()):
-                yield step
+            for name in sorted(LISTED | NOT_LISTED.keys() | listed):
+                yield _listing(era, name, is_listed=name in listed)
             for attempt in ATTEMPTS:
-                yield await _try(client, era, attempt, last_record)
+                expected: Outcome = "refused" if attempt.reason else "called"
+                yield Seen(era, attempt.tool, await _call(client, attempt), (expected, attempt.reason))
 
 
-def _listing(era: str, listed: set[str], record: JsonObject) -> list[Step]:
-    withheld = record.get("withheld")
-    why = withheld if isinstance(withheld, dict) else {}
-    steps = []
-    for name in sorted(LISTED | NOT_LISTED.keys() | listed):
-        outcome: Outcome = "listed" if name in listed else "not listed"
-        reason = str(why.get(name, ""))
-        expected = (name in LISTED, NOT_LISTED.get(name, ""))
-        steps.append(Step(era, name, outcome, reason, (name in listed, reason) == expected))
-    return steps
+def judge(seen: Iterable[Seen], records: Iterable[JsonObject]) -> list[Step]:
+    """Add to each sight the reason in its audit record; sights and records are in the order of time.
+
+    Every tool is called once in an era, and every era begins with one list.
+    """
+    calls: dict[object, deque[JsonObject]] = defaultdict(deque)
+    lists: deque[JsonObject] = deque()
+    for record in records:
+        if record["action"] == "tools/call":
+            calls[record.get("tool")].append(record)
+        elif record["action"] == "tools/list":
+            lists.append(record)
+    withheld = dict(zip(ERAS, (record.get("withheld") for record in lists), strict=False))
+    return [_step(sight, _reason(sight, calls, withheld.get(sight.era))) for sight in seen]
 
 
-async def _try(client: Client, era: str, attempt: Attempt, last_record: Callable[[], JsonObject]) -> Step:
-    outcome: Outcome = "called"
+def _reason(sight: Seen, calls: dict[object, deque[JsonObject]], withheld: object) -> str:
+    if sight.outcome in ("listed", "not listed"):
+        return str(withheld.get(sight.tool, "")) if isinstance(withheld, dict) else ""
+    return str(calls[sight.tool].popleft().get("reason", "")) if calls[sight.tool] else "no record"
+
+
+def _step(sight: Seen, reason: str) -> Step:
+    return Step(sight.era, sight.tool, sight.outcome, reason, (sight.outcome, reason) == sight.expected)
+
+
+def _listing(era: str, name: str, *, is_listed: bool) -> Seen:
+    expected: Outcome = "listed" if name in LISTED else "not listed"
+    return Seen(era, name, "listed" if is_listed else "not listed", (expected, NOT_LISTED.get(name, "")))
+
+
+async def _call(client: Client, attempt: Attempt) -> Outcome:
     try:
         result = await client.call_tool(attempt.tool, attempt.arguments)
-        reason = "the tool failed" if result.is_error else ""
     except MCPError:
-        outcome = "refused"
-        reason = str(last_record().get("reason", ""))
-    return Step(era, attempt.tool, outcome, reason, (outcome, reason) == (attempt.outcome, attempt.reason))
+        return "refused"
+    return "failed" if result.is_error else "called"
