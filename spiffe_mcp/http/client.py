@@ -190,6 +190,8 @@ class ClientConnection(asyncio.Protocol):
         """End the connection: with a goodbye between two exchanges, at once in the middle of one."""
         self.stop_idling()
         self._keep_alive = False
+        if self._lost:
+            return
         if self._complete:
             self._transport.close()
         else:

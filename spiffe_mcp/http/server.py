@@ -135,7 +135,8 @@ class ServerConnection(asyncio.Protocol):
     def abort(self) -> None:
         """End the connection now, whatever it was doing."""
         self._deaf = self._closing = True
-        self._transport.abort()
+        if not self._gate.broken:  # asyncio's transport does not stand it once the connection is lost
+            self._transport.abort()
 
     # -- reading --------------------------------------------------------------------------------------------
 

@@ -2,6 +2,6 @@
 
 from spiffe_mcp.tls.context import TlsIdentity
 from spiffe_mcp.tls.session import Peer, TlsSession
-from spiffe_mcp.tls.transport import TlsProtocol
+from spiffe_mcp.tls.transport import HandshakeSlots, TlsProtocol
 
-__all__ = ["Peer", "TlsIdentity", "TlsProtocol", "TlsSession"]
+__all__ = ["HandshakeSlots", "Peer", "TlsIdentity", "TlsProtocol", "TlsSession"]

@@ -68,7 +68,7 @@ class TlsIdentity:
         context.verify_mode = ssl.CERT_REQUIRED
         context.minimum_version = ssl.TLSVersion.TLSv1_3
         context.set_alpn_protocols(["http/1.1"])
-        authorities = b"".join(self.state.bundles.authorities_der())
+        authorities = b"".join(self.state.bundles.authorities_der)
         if authorities:  # none means nobody: OpenSSL refuses every peer
             context.load_verify_locations(cadata=authorities)
         _load_svid(context, self.state.svid)
@@ -76,6 +76,8 @@ class TlsIdentity:
 
 
 def _load_svid(context: ssl.SSLContext, svid: X509Svid) -> None:
+    # To a chain of one certificate OpenSSL adds its issuer from the authorities above (Python has no
+    # SSL_MODE_NO_AUTO_CHAIN); `verify_chain` takes a root among the issuers for what it is, and needs none.
     key_pem = svid.key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )

@@ -23,11 +23,11 @@ _RECORD_BYTES: Final = 16 * 1024  # the most plaintext one TLS record holds (RFC
 
 # What OpenSSL's outer fence refused (x509_vfy.h), in our words. A code not listed is CHAIN_UNTRUSTED.
 _VERIFY_CODES: Final = {
-    9: Reason.NOT_YET_VALID,
-    10: Reason.EXPIRED,
-    66: Reason.KEY_WEAK,
-    67: Reason.KEY_WEAK,
-    68: Reason.SIGNATURE_WEAK,
+    9: Reason.CERTIFICATE_NOT_YET_VALID,
+    10: Reason.CERTIFICATE_EXPIRED,
+    66: Reason.CERTIFICATE_WEAK_KEY,
+    67: Reason.CERTIFICATE_WEAK_KEY,
+    68: Reason.CERTIFICATE_WEAK_SIGNATURE,
 }
 
 
@@ -76,14 +76,16 @@ class TlsSession:
         """The ciphertext of `plaintext`."""
         if self.peer is None:
             raise Refused(Reason.TLS_HANDSHAKE, "nothing is sent before the peer is verified")
-        self._tls.write(plaintext)
+        if plaintext:  # OpenSSL takes no empty write
+            self._tls.write(plaintext)
         return self._outgoing.read()
 
     def close(self) -> bytes:
-        """The ciphertext that tells the peer that no more will come."""
-        # The peer's own goodbye is not waited for, and a broken session has none to say.
-        with suppress(ssl.SSLError):
-            self._tls.unwrap()
+        """The ciphertext that tells the peer that no more will come. The peer may still send."""
+        # The peer's own goodbye is not waited for, and a session without a peer has none to say.
+        if self.peer is not None:
+            with suppress(ssl.SSLError):
+                self._tls.unwrap()
         return self._outgoing.read()
 
     def outgoing(self) -> bytes:
@@ -99,7 +101,7 @@ class TlsSession:
             raise _refusal(error) from None
         try:
             self.peer = self._verify(_unverified_chain(self._tls))
-        except Refused:
+        except BaseException:  # whatever went wrong, nobody was verified
             self._outgoing.read()  # our certificate and Finished: never shown to a peer we refuse
             raise
 

@@ -13,6 +13,28 @@ from spiffe_mcp.errors import Reason, Refused
 from spiffe_mcp.tls.session import Peer, TlsSession
 
 HANDSHAKE_TIMEOUT: Final = 10.0  # seconds
+MAX_HANDSHAKES: Final = 256  # in progress at one listener
+
+
+class HandshakeSlots:
+    """How many handshakes may run at once, shared by the protocols of one listener.
+
+    A handshake costs a signature and two chains before anybody is known: strangers must not queue up work.
+    """
+
+    def __init__(self, limit: int = MAX_HANDSHAKES) -> None:
+        self._free = limit
+
+    def take(self) -> bool:
+        """Whether one more may begin; whoever was told so gives its place back."""
+        if self._free <= 0:
+            return False
+        self._free -= 1
+        return True
+
+    def give_back(self) -> None:
+        """A handshake has ended, well or not."""
+        self._free += 1
 
 
 class InnerProtocol(Protocol):
@@ -27,7 +49,11 @@ class InnerProtocol(Protocol):
 
 
 class TlsProtocol(asyncio.Protocol, asyncio.Transport):
-    """Runs one `TlsSession` over one socket and hands plaintext to the protocol inside."""
+    """Runs one `TlsSession` over one socket and hands plaintext to the protocol inside.
+
+    The protocol inside learns of an end that was not the peer's own goodbye by a `Refused` in
+    `connection_lost`: TLS_TRUNCATED if the stream just stopped (RFC 8446 section 6.1), or what broke.
+    """
 
     def __init__(
         self,
@@ -36,56 +62,51 @@ class TlsProtocol(asyncio.Protocol, asyncio.Transport):
         on_secured: Callable[[Peer], InnerProtocol],
         on_refused: Callable[[object, Refused], None],
         handshake_timeout: float = HANDSHAKE_TIMEOUT,
+        slots: HandshakeSlots | None = None,
     ) -> None:
         super().__init__()
         self._session = session
         self._on_secured = on_secured
         self._on_refused = on_refused
         self._handshake_timeout = handshake_timeout
+        self._slots = slots
         self._inner: InnerProtocol | None = None
         self._socket: asyncio.Transport
-        self._deadline: asyncio.TimerHandle
+        self._deadline: asyncio.TimerHandle | None = None
         self._failure: Refused | None = None
+        self._said_goodbye = False
+        self._heard_goodbye = False
+        self._lost = False
 
     # -- towards the network --------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._socket = cast("asyncio.Transport", transport)
-        loop = asyncio.get_running_loop()
-        self._deadline = loop.call_later(self._handshake_timeout, self._handshake_timed_out)
-        self._session.start()
-        self._flush()
+        if self._slots is not None and not self._slots.take():
+            self._slots = None
+            self._refuse(Refused(Reason.TLS_BUSY, "too many handshakes in progress"))
+            return
+        self._set_deadline(self._handshake_timed_out)
+        self._advance(self._session.start)
 
     def data_received(self, data: bytes) -> None:
-        try:
-            plaintext = self._session.receive(data)
-        except Refused as refused:
-            self._flush()
-            self._refuse(refused)
-            return
-        if self._inner is None:
-            self._flush()
-            if self._session.peer is None:
-                return
-            self._secured(self._session.peer)
-        if plaintext and self._inner is not None:
-            self._inner.data_received(plaintext)
-        if self._session.closed_by_peer:
-            self.eof_received()
+        if self._failure is None:
+            self._advance(lambda: self._session.receive(data))
 
     def eof_received(self) -> bool:
         if self._inner is None:
             self._refuse(Refused(Reason.TLS_HANDSHAKE, "the peer went away during the handshake"))
-        else:
-            self._inner.eof_received()
+        elif not self._heard_goodbye:
+            self._refuse(Refused(Reason.TLS_TRUNCATED, "the stream ended without a goodbye"))
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._deadline.cancel()
+        if self._inner is None:
+            self._refuse(Refused(Reason.TLS_HANDSHAKE, "the peer went away during the handshake"))
+        self._handshake_over()
+        self._lost = True
         if self._inner is not None:
             self._inner.connection_lost(self._failure or exc)
-        else:
-            self._refuse(Refused(Reason.TLS_HANDSHAKE, "the peer went away during the handshake"))
 
     def pause_writing(self) -> None:
         if self._inner is not None:
@@ -98,16 +119,25 @@ class TlsProtocol(asyncio.Protocol, asyncio.Transport):
     # -- towards the protocol inside ------------------------------------------------------------------------
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        if not self._socket.is_closing():
+        if not (self._said_goodbye or self._socket.is_closing()):
             self._socket.write(self._session.send(bytes(data)))
 
-    def close(self) -> None:
-        if not self._socket.is_closing():
+    def can_write_eof(self) -> bool:
+        return True
+
+    def write_eof(self) -> None:
+        """Say goodbye and go on reading: TLS 1.3 closes each direction by itself (RFC 8446 section 6.1)."""
+        if not (self._said_goodbye or self._socket.is_closing()):
+            self._said_goodbye = True
             self._socket.write(self._session.close())
+
+    def close(self) -> None:
+        self.write_eof()
         self._socket.close()
 
     def abort(self) -> None:
-        self._socket.abort()
+        if not self._lost:  # asyncio's own transport does not stand it afterwards
+            self._socket.abort()
 
     def is_closing(self) -> bool:
         return self._socket.is_closing()
@@ -118,15 +148,39 @@ class TlsProtocol(asyncio.Protocol, asyncio.Transport):
     def resume_reading(self) -> None:
         self._socket.resume_reading()
 
+    def get_write_buffer_size(self) -> int:
+        return self._socket.get_write_buffer_size()
+
     def get_extra_info(self, name: str, default: object = None) -> object:
         return self._socket.get_extra_info(name, default)
 
-    # -- the handshake --------------------------------------------------------------------------------------
+    # -- between the two ------------------------------------------------------------------------------------
+
+    def _advance(self, step: Callable[[], bytes | None]) -> None:
+        """Let the session take a step; then send what it says, and hand on what it read."""
+        try:
+            plaintext = step()
+        except Refused as refused:
+            self._flush()
+            self._refuse(refused)
+            return
+        self._flush()
+        if self._inner is None and self._session.peer is not None:
+            self._secured(self._session.peer)
+        if plaintext and self._inner is not None:
+            self._inner.data_received(plaintext)
+        if self._session.closed_by_peer and not self._heard_goodbye:
+            self._peer_said_goodbye()
 
     def _secured(self, peer: Peer) -> None:
-        self._deadline.cancel()
+        self._handshake_over()
         self._inner = self._on_secured(peer)
         self._inner.connection_made(self)
+
+    def _peer_said_goodbye(self) -> None:
+        self._heard_goodbye = True
+        if self._inner is not None and not self._inner.eof_received():
+            self.close()
 
     def _refuse(self, refused: Refused) -> None:
         """End the connection. The first refusal counts: it is reported, or handed to the protocol inside.
@@ -134,15 +188,28 @@ class TlsProtocol(asyncio.Protocol, asyncio.Transport):
         A client learns only here that the server refused its certificate: in TLS 1.3 its own handshake was
         complete before the server looked (RFC 8446 section 4.4.2.4).
         """
-        self._deadline.cancel()
         if self._failure is None:
             self._failure = refused
             if self._inner is None:
                 self._on_refused(self._socket.get_extra_info("peername"), refused)
+        self._handshake_over()
+        self._said_goodbye = True  # there is none to say: the peer must not take this for a good end
         self._socket.close()
+        self._set_deadline(self.abort)  # should the peer not even take the alert
 
     def _handshake_timed_out(self) -> None:
         self._refuse(Refused(Reason.TLS_TIMEOUT, f"no handshake within {self._handshake_timeout:g} s"))
+
+    def _handshake_over(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+        if self._slots is not None:
+            self._slots.give_back()
+            self._slots = None
+
+    def _set_deadline(self, then: Callable[[], None]) -> None:
+        loop = asyncio.get_running_loop()
+        self._deadline = loop.call_later(self._handshake_timeout, then)
 
     def _flush(self) -> None:
         if ciphertext := self._session.outgoing():

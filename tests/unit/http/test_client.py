@@ -86,7 +86,7 @@ async def refusal(awaitable: Awaitable[Any]) -> Refused:
     return caught.value
 
 
-# -- the pool -----------------------------------------------------------------------------------------------
+# -- the pool --------------------------------------------------------------------------------------------
 
 
 @asynccontextmanager
@@ -182,7 +182,7 @@ async def test_what_opening_a_connection_raises_is_what_sending_raises() -> None
     assert (await refusal(HttpClient(connect).send(GET))).reason is Reason.TLS_TIMEOUT
 
 
-# -- whole and broken answers -------------------------------------------------------------------------------
+# -- whole and broken answers ----------------------------------------------------------------------------
 
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 WHOLE = {
@@ -312,7 +312,7 @@ async def test_the_request_carries_one_length_and_it_is_ours() -> None:
         )  # fmt: skip
 
 
-# -- leaving, waiting, cancelling ---------------------------------------------------------------------------
+# -- leaving, waiting, cancelling ------------------------------------------------------------------------
 
 
 async def test_leaving_an_answer_early_cuts_its_connection_and_stops_the_peer() -> None:
@@ -443,7 +443,6 @@ async def test_why_the_transport_ended_is_told_to_whoever_sends_next() -> None:
         connection = ClientConnection()
         connection.connection_made(asyncio.Transport())
         connection.connection_lost(Refused(Reason.TLS_HANDSHAKE, "alert"))
-        connection.abort = lambda: None  # type: ignore[method-assign]  # there is no transport to close
         return connection
 
     assert (await refusal(HttpClient(connect).send(GET))).reason is Reason.TLS_HANDSHAKE

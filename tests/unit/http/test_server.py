@@ -30,7 +30,7 @@ class Endless:
             raise
 
 
-# -- requests -----------------------------------------------------------------------------------------------
+# -- requests --------------------------------------------------------------------------------------------
 
 
 async def test_a_connection_serves_one_request_after_the_other() -> None:
@@ -121,7 +121,7 @@ async def test_connection_close_is_honoured_and_announced() -> None:
         assert await wire.rest() == b""
 
 
-# -- answers ------------------------------------------------------------------------------------------------
+# -- answers ---------------------------------------------------------------------------------------------
 
 
 async def test_an_event_reaches_the_client_before_the_next_is_written() -> None:
@@ -262,7 +262,7 @@ async def test_bytes_outside_the_one_answer_are_never_written(
     assert "RuntimeError" in caplog.text
 
 
-# -- faults of ours -----------------------------------------------------------------------------------------
+# -- faults of ours --------------------------------------------------------------------------------------
 
 
 async def _raises(request: Request, reply: Reply) -> None:
@@ -327,7 +327,7 @@ async def test_a_handler_that_cancels_itself_does_not_leave_its_connection_hangi
         await running.all_gone()
 
 
-# -- ends ---------------------------------------------------------------------------------------------------
+# -- ends ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("ahead", [b"", GET[:5], GET * 3], ids=["nothing", "half a request", "more requests"])
@@ -437,7 +437,7 @@ async def test_a_long_handler_is_not_a_slow_request() -> None:
         assert (await wire.answer()).body == b"done"
 
 
-# -- refusals -----------------------------------------------------------------------------------------------
+# -- refusals --------------------------------------------------------------------------------------------
 
 TE = b"Transfer-Encoding: chunked"
 CHUNKED = POST + TE + b"\r\n\r\n"
