@@ -114,6 +114,25 @@ def check(document: Mapping[str, JsonValue]) -> bool:
     raise Refused(Reason.POLICY_INPUT_SIZE, f"more than {MAX_DEPTH} levels")
 
 
+def misfit(document: JsonObject) -> str:
+    """The first path, of at most two members, whose value `check` refuses; for the operator."""
+    for member, value in document.items():
+        for name, below in value.items() if isinstance(value, dict) else ():
+            if not _fits({name: below}):
+                return f"{member}.{name}" if name.isidentifier() else f"{member}[{name[:64]!a}]"
+        if not _fits({member: value}):
+            return member
+    return "the whole"
+
+
+def _fits(document: JsonObject) -> bool:
+    try:
+        check(document)
+    except Refused:
+        return False
+    return True
+
+
 def _check_text(text: str) -> None:
     if _ESCAPED_IN_JSON.search(text):
         raise Refused(Reason.POLICY_INPUT_TEXT, "a quote, a backslash or a control character")

@@ -125,7 +125,11 @@ class RegoPolicy:
         """The engine's value; raises `Refused`: input that it cannot hold, undefined, error."""
         # 1. Only what the policy can see, and of that only what keeps its meaning.
         visible = self._projection.of(document)
-        has_float = conversion.check(visible)
+        try:
+            has_float = conversion.check(visible)
+        except Refused as refused:
+            where = conversion.misfit(visible)
+            raise Refused(refused.reason, f"input.{where}: {refused.detail}") from None
         for comparison in self._comparisons:
             comparison.check(visible)
         # 2. Ask. A failure to set the input must not leave the last caller's input in place: it ends here.

@@ -126,7 +126,6 @@ def test_nothing_begins_that_could_not_be_recorded() -> None:
 @pytest.mark.parametrize("inner", [None, Refused(Reason.POLICY_DENIED), KeyError()])
 def test_an_exchange_whose_record_cannot_be_written_is_refused(inner: Exception | None) -> None:
     """Whatever it came to: its answer does not go on."""
-
     with pytest.raises(Refused) as caught:
         run(Memory(fails_on_exit=True), inner)
     assert caught.value.reason is Reason.AUDIT_UNAVAILABLE

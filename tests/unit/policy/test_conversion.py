@@ -3,7 +3,15 @@
 import pytest
 
 from spiffe_mcp.errors import Reason, Refused
-from spiffe_mcp.policy.conversion import MAX_DEPTH, MAX_TEXT_BYTES, MAX_VALUES, Projection, check, term
+from spiffe_mcp.policy.conversion import (
+    MAX_DEPTH,
+    MAX_TEXT_BYTES,
+    MAX_VALUES,
+    Projection,
+    check,
+    misfit,
+    term,
+)
 from spiffe_mcp.strict_json import JsonObject, JsonValue
 
 
@@ -117,3 +125,20 @@ def test_the_paths_of_a_projection_can_be_shown_to_people() -> None:
     """`*` stands for all."""
     assert Projection.onto([("b",), ("a", "c"), ("b", "d")]).paths() == ("a.c", "b")
     assert Projection.onto([()]).paths() == ("*",)
+
+
+@pytest.mark.parametrize(
+    ("document", "path"),
+    [
+        ({"a": 1, "b": {"c": "x", "d": "\n"}}, "b.d"),
+        ({"a": {"b": {"c": {"d": 2**60}}}}, "a.b"),
+        ({"a": "\n"}, "a"),
+        ({"a": {"b\n": 1}}, "a['b\\n']"),
+        ({"a": {f"k{number}": 1 for number in range(MAX_VALUES)}}, "a"),
+        ({f"k{number}": 1 for number in range(MAX_VALUES)}, "the whole"),
+    ],
+    ids=["member", "deeper", "top", "name", "many", "too many at the top"],
+)
+def test_what_does_not_fit_is_named_by_its_path(document: JsonObject, path: str) -> None:
+    """Never by its value: an operator has to find the parameter, not read it."""
+    assert misfit(document) == path

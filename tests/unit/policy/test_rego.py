@@ -138,7 +138,9 @@ def test_arguments_that_the_engine_would_misread_are_refused_where_a_rule_reads_
 ) -> None:
     """And only there: another policy, on the same call, is not concerned."""
     reader = compiled('decision := {"allow": true} if input.arguments.to')
-    assert reader.decide(question(others=others)).refusal is reason
+    decision = reader.decide(question(others=others))
+    assert decision.refusal is reason
+    assert decision.detail.startswith("input.arguments.to: ")
     other = compiled('decision := {"allow": input.arguments.rows == 1}')
     assert other.decide(question(others=others)).allow
 
