@@ -6,7 +6,7 @@ import logging
 import signal
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 import uvloop
@@ -15,7 +15,10 @@ from spiffe_mcp.agent.agent import Ready, run
 from spiffe_mcp.agent.config import AgentConfig, load
 from spiffe_mcp.cli.clock import now
 
+app: Final = typer.Typer(add_completion=False)
 
+
+@app.command()
 def agent(
     config: Annotated[Path, typer.Option(help="The configuration file.", exists=True, dir_okay=False)],
     *,

@@ -15,7 +15,7 @@ from spiffe_mcp.audit import verify as verify_chain
 from spiffe_mcp.errors import Refused
 from spiffe_mcp.strict_json import JsonObject
 
-app: Final = typer.Typer(help="Verify and read audit logs.", no_args_is_help=True)
+app: Final = typer.Typer(help="Verify and read audit logs.", no_args_is_help=True, add_completion=False)
 
 BROKEN: Final = 1
 USAGE: Final = 2

@@ -35,7 +35,10 @@ Watch the decisions:
     tail -f {audit}
 """
 
+app: Final = typer.Typer(add_completion=False)
 
+
+@app.command()
 def dev(
     *,
     once: Annotated[

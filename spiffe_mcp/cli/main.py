@@ -1,28 +1,51 @@
 """The command `spiffe-mcp`: what each sub-command is called, and how refusals become exit codes.
 
 Exit codes: 0 done, 1 refused (the reason's stable code stands first on standard error), 2 wrong usage.
+
+A sub-command's module is imported only when it is asked for: an agent does not carry the demo's MCP SDK, and
+`manifest verify` starts no gRPC.
 """
 
+import importlib
+import os
 import sys
-from typing import Annotated
+from typing import Annotated, Any, Final
 
 import typer
+from typer.core import TyperGroup
 
 from spiffe_mcp import __version__
-from spiffe_mcp.cli import agent, audit, dev, manifest, policy
 from spiffe_mcp.errors import Refused
 
-app = typer.Typer(
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    help="SPIFFE workload identity and mutual-TLS mesh agent for MCP.",
+COMMANDS: Final = ("agent", "audit", "dev", "manifest", "policy")
+
+
+class _Commands(TyperGroup):
+    """The sub-commands, each the `app` of the module of its name."""
+
+    # Typer brings its own copy of click, whose types have no public name.
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ANN401, ARG002
+        """Their names, for the help."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ANN401, ARG002
+        """The command `cmd_name`, imported now; None if there is none."""
+        if cmd_name not in COMMANDS:
+            return None
+        try:
+            module = importlib.import_module(f"spiffe_mcp.cli.{cmd_name}")
+        except ModuleNotFoundError as error:
+            if error.name != "mcp":
+                raise
+            raise typer.BadParameter("the demo needs the MCP SDK: pip install 'spiffe-mcp[demo]'") from None
+        command = typer.main.get_command(module.app)
+        command.name = cmd_name
+        return command
+
+
+app: Final = typer.Typer(
+    cls=_Commands, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
 )
-app.command("agent")(agent.agent)
-app.command("dev")(dev.dev)
-app.add_typer(manifest.app, name="manifest", help="Sign and verify tool manifests.")
-app.add_typer(policy.app, name="policy", help="Check policies and try them out.")
-app.add_typer(audit.app, name="audit", help="Verify and read audit logs.")
 
 
 def _version(value: bool) -> None:
@@ -35,7 +58,7 @@ def _version(value: bool) -> None:
 def options(
     *,
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show it.")
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
     ] = False,
 ) -> None:
     """SPIFFE workload identity and mutual-TLS mesh agent for MCP."""
@@ -43,9 +66,19 @@ def options(
 
 def main() -> None:
     """Run the command; the only place where a `Refused` becomes an exit code."""
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # gRPC's own notes about forks and lost peers
     try:
         app()
     except* Refused as group:  # a task group wraps what ended it
-        for refused in group.exceptions:
+        for refused in _leaves(group):
             sys.stderr.write(f"{refused}\n")
         sys.exit(1)
+
+
+def _leaves(group: BaseExceptionGroup[Refused]) -> list[Refused]:
+    """Every refusal in a group of groups."""
+    return [
+        leaf
+        for member in group.exceptions
+        for leaf in (_leaves(member) if isinstance(member, BaseExceptionGroup) else [member])
+    ]

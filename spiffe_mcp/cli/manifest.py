@@ -34,7 +34,7 @@ from spiffe_mcp.manifest.trust import TrustPolicy
 from spiffe_mcp.manifest.verify import VerifiedManifest, verify_manifest
 from spiffe_mcp.strict_json import JsonObject, JsonValue, loads
 
-app: Final = typer.Typer(help="Sign and verify the tools of an MCP server.", no_args_is_help=True)
+app: Final = typer.Typer(help="Sign and verify tool manifests.", no_args_is_help=True, add_completion=False)
 
 # A publisher who said nothing of a tool has not said that it is harmless.
 _DEFAULT_RISK: Final = RiskLevel.HIGH

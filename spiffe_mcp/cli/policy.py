@@ -15,7 +15,7 @@ from spiffe_mcp.policy.decision import Decision
 from spiffe_mcp.policy.rego import RegoPolicy
 from spiffe_mcp.strict_json import JsonObject, loads_object
 
-app: Final = typer.Typer(help="Check and try out Rego policies.", no_args_is_help=True)
+app: Final = typer.Typer(help="Check and try out Rego policies.", no_args_is_help=True, add_completion=False)
 
 REFUSED: Final = 1
 USAGE: Final = 2
