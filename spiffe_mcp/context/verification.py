@@ -8,11 +8,11 @@ header (CONTEXT_MISSING) or several of it (CONTEXT_MALFORMED), and ask a `Replay
 Pure; reads no clock and keeps no state.
 """
 
-from dataclasses import InitVar, dataclass, field
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
 from hashlib import sha256
-from typing import Final, Self
+from typing import Self
 
 from spiffe_mcp.context import claims, jwa
 from spiffe_mcp.context.binding import RequestBinding
@@ -26,8 +26,7 @@ from spiffe_mcp.identity import certificate
 from spiffe_mcp.identity.bundle import BundleSet
 from spiffe_mcp.identity.spiffe_id import AllowedIds, SpiffeId
 from spiffe_mcp.identity.verify import verify_chain
-
-_VERIFIED: Final = object()
+from spiffe_mcp.permit import GrantedOnly
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +45,7 @@ class InboundHop:
 
 
 @dataclass(frozen=True, slots=True)
-class VerifiedContext:
+class VerifiedContext(metaclass=GrantedOnly):
     """A user context that holds for the request it came with. Only `verify` makes one.
 
     `caller` is the workload that acts for `user`; `chain` is every workload the call passed through, oldest
@@ -62,16 +61,11 @@ class VerifiedContext:
     issuer: SpiffeId
     expires: datetime
     scope: tuple[str, ...]
-    made_by: InitVar[object]
-
-    def __post_init__(self, made_by: object) -> None:
-        if made_by is not _VERIFIED:
-            raise TypeError("a VerifiedContext comes from verify() alone")
 
     @classmethod
     def _of(cls, links: list[Link], limits: ContextLimits) -> Self:
         last = links[-1]
-        return cls(
+        return cls.granted(
             caller=last.delegation.caller,
             chain=tuple(link.delegation.caller for link in links),
             user=links[0].delegation.user,
@@ -80,7 +74,6 @@ class VerifiedContext:
             issuer=last.issuer,
             expires=datetime.fromtimestamp(last.expires, UTC) + limits.clock_skew,
             scope=last.delegation.scope,
-            made_by=_VERIFIED,
         )
 
 

@@ -33,7 +33,7 @@ from spiffe_mcp.mesh.sessions import Sessions
 from spiffe_mcp.mesh.upstream import Upstream
 from spiffe_mcp.policy import PolicyEngine
 from spiffe_mcp.strict_json import JsonObject
-from spiffe_mcp.tls import Peer, TlsProtocol
+from spiffe_mcp.tls import HandshakeSlots, Peer, TlsProtocol
 
 REPLAY_CAPACITY: Final = 200_000  # user contexts remembered at a time, for each server
 MAX_TTL_MS: Final = 60_000  # how long a client may keep a list of tools
@@ -65,6 +65,7 @@ class IngressListener:
     def __init__(self, around: Surroundings, site: Site) -> None:
         self.around = around
         self.site = site
+        self._slots = HandshakeSlots()
         self._handshakes = HandshakeRecords(around.log)
         self.servers: Mapping[bytes, _Server] = {
             route.name.path: _Server(route, site.recheck) for route in site.routes
@@ -77,7 +78,10 @@ class IngressListener:
         except Refused:
             return Closed()
         return TlsProtocol(
-            snapshot.tls.accept(self.site.peers), on_secured=self._secured, on_refused=self._refused
+            snapshot.tls.accept(self.site.peers),
+            on_secured=self._secured,
+            on_refused=self._refused,
+            slots=self._slots,
         )
 
     def server_at(self, path: bytes) -> _Server:

@@ -450,7 +450,7 @@ def test_nobody_else_makes_a_verified_context() -> None:
     context = accept(GOOD)
     arguments = {name: getattr(context, name) for name in VerifiedContext.__slots__}
     with pytest.raises(TypeError):
-        VerifiedContext(**arguments, made_by=object())
+        VerifiedContext(**arguments)
     with pytest.raises((TypeError, ValueError)):
         replace(context, jti="another")  # type: ignore[call-arg]  # that is the point
 
