@@ -22,6 +22,7 @@ from spiffe_mcp.strict_json import JsonObject, JsonValue
 
 MAX_TEXT_BYTES: Final = 65_536
 MAX_VALUES: Final = 10_000
+MAX_MEMBERS: Final = 1024  # of one array or object: an object comprehension takes the square of it
 MAX_DEPTH: Final = 72  # 64 of the caller's JSON, and what the input document adds
 MAX_NUMBER: Final = 2**53 - 1  # RFC 7493 section 2.2
 MIN_FLOAT: Final = 2.2250738585072014e-308  # smaller ones are not normal, and the engine fails on them
@@ -99,6 +100,8 @@ def check(document: Mapping[str, JsonValue]) -> bool:
             raise Refused(Reason.POLICY_INPUT_SIZE, f"more than {MAX_VALUES} values")
         below: list[JsonValue] = []
         for value in level:
+            if isinstance(value, (dict, list)) and len(value) > MAX_MEMBERS:
+                raise Refused(Reason.POLICY_INPUT_SIZE, f"more than {MAX_MEMBERS} members")
             if isinstance(value, str):
                 _check_text(value)
             elif isinstance(value, dict):

@@ -5,6 +5,7 @@ import pytest
 from spiffe_mcp.errors import Reason, Refused
 from spiffe_mcp.policy.conversion import (
     MAX_DEPTH,
+    MAX_MEMBERS,
     MAX_TEXT_BYTES,
     MAX_VALUES,
     Projection,
@@ -44,7 +45,9 @@ def nested(levels: int) -> JsonValue:
         (float("inf"), Reason.POLICY_INPUT_NUMBER),
         ("a" * (MAX_TEXT_BYTES + 1), Reason.POLICY_INPUT_SIZE),
         ("é" * (MAX_TEXT_BYTES // 2 + 1), Reason.POLICY_INPUT_SIZE),
-        ([0] * MAX_VALUES, Reason.POLICY_INPUT_SIZE),
+        ([[0] * 1000 for _ in range(MAX_VALUES // 1000)], Reason.POLICY_INPUT_SIZE),
+        ([0] * (MAX_MEMBERS + 1), Reason.POLICY_INPUT_SIZE),
+        ({str(number): 0 for number in range(MAX_MEMBERS + 1)}, Reason.POLICY_INPUT_SIZE),
         (nested(MAX_DEPTH), Reason.POLICY_INPUT_SIZE),
         (nested(100_000), Reason.POLICY_INPUT_SIZE),
     ],
@@ -61,7 +64,20 @@ def test_what_the_engine_cannot_hold_is_refused(value: JsonValue, reason: Reason
     "value",
     [
         *("", "plain", "é😀\u2028\ufeff", "%s %d", "'`$", "\x7f\x85", "a" * MAX_TEXT_BYTES),
-        *(0, -1, 2**53 - 1, 1 - 2**53, True, False, None, [], {}, {"": {"": ""}}, nested(MAX_DEPTH - 1)),
+        *(
+            0,
+            -1,
+            2**53 - 1,
+            1 - 2**53,
+            True,
+            False,
+            None,
+            [],
+            {},
+            [0] * MAX_MEMBERS,
+            {"": {"": ""}},
+            nested(MAX_DEPTH - 1),
+        ),
     ],
     ids=lambda value: ascii(value)[:24],
 )
