@@ -141,6 +141,7 @@ class ServerConnection(asyncio.Protocol):
     # -- reading --------------------------------------------------------------------------------------------
 
     def _parse(self, data: bytes) -> None:
+        was_idle = self._idle
         self._unheard += len(data)
         try:
             self._parser.feed_data(data)
@@ -156,6 +157,8 @@ class ServerConnection(asyncio.Protocol):
                 self._unheard = 0
             elif self._unheard > self._limits.head:
                 self._reject(Refused(Reason.HTTP_HEAD_TOO_LARGE))
+            elif was_idle and self._task is None:
+                self._set_deadline(self._limits.read_timeout)
 
     def _hold(self, data: bytes) -> None:
         """Keep what comes early: only by reading on while a request is answered do we see a client leave."""
@@ -182,8 +185,6 @@ class ServerConnection(asyncio.Protocol):
     def on_message_begin(self) -> None:
         """The first byte of a request."""
         self._idle = False
-        if self._task is None:
-            self._set_deadline(self._limits.read_timeout)
 
     def on_url(self, url: bytes) -> None:
         """A piece of the request target."""

@@ -114,6 +114,14 @@ async def test_an_interim_answer_never_stands_in_another_request_s_answer() -> N
         assert [(await wire.answer()).body for _ in range(2)] == [b"GET /a ", b"POST /a hi"]
 
 
+async def test_what_one_request_wastes_is_not_counted_against_the_next() -> None:
+    async with serving(limits=LOW) as running, running.wire() as wire:
+        for _ in range(30):
+            assert (
+                await wire.ask(POST + b"A: " + b" " * 100 + b"b\r\nContent-Length: 0\r\n\r\n")
+            ).status == 200
+
+
 async def test_connection_close_is_honoured_and_announced() -> None:
     async with serving() as running, running.wire() as wire:
         answer = await wire.ask(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
