@@ -51,13 +51,17 @@ async def run(
     async with AsyncExitStack() as stack:
         log = stack.enter_context(AuditLog.open(config.audit.file, fsync=config.audit.fsync))
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
-        around = Surroundings(snapshots, log, config.audit.shown, clock, HttpServer(tasks, Limits()))
+        http = HttpServer(tasks, Limits())
+        stack.callback(http.close)
+        around = Surroundings(snapshots, log, config.audit.shown, clock, http)
         egress = ingress = None
         if config.egress is not None:
             outward = EgressListener(around, config.egress.servers, config.egress.user)
+            stack.callback(outward.close)
             egress = await stack.enter_async_context(listening(config.egress.listen.address, outward.accept))
         if config.ingress is not None:
             inward = IngressListener(around, load_site(config.ingress, clock()))
+            stack.callback(inward.close)
             ingress = await stack.enter_async_context(listening(config.ingress.listen, inward.accept))
         tasks.create_task(source.run())
         tasks.create_task(snapshots.follow(source.states()))

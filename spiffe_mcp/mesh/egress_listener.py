@@ -5,6 +5,7 @@ What may go out is decided in `egress`. Every exchange leaves exactly one audit 
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import datetime
 from uuid import uuid4
 
@@ -40,7 +41,11 @@ class EgressListener:
 
     def rejected(self, refused: Refused) -> None:
         """No request could be read."""
-        with recorded(self._around.log, recording.draft(Side.EGRESS, self._around.clock())) as record:
+        # Refused already; a log that cannot be written counts its own gap.
+        with (
+            suppress(Refused),
+            recorded(self._around.log, recording.draft(Side.EGRESS, self._around.clock())) as record,
+        ):
             record.refuse(refused)
 
     async def handle(self, request: Request, reply: Reply) -> None:

@@ -6,6 +6,7 @@ Every exchange leaves exactly one audit record, whatever ends it; so does every 
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from http import HTTPStatus
@@ -100,7 +101,8 @@ class IngressListener:
         return self.around.http.connection(_PeerService(self, peer))
 
     def _refused(self, address: object, refused: Refused) -> None:
-        self._handshakes.refused(address, refused, self.around.clock())
+        with suppress(Refused):  # refused already; a log that cannot be written counts its own gap
+            self._handshakes.refused(address, refused, self.around.clock())
 
 
 class _PeerService:
@@ -113,7 +115,8 @@ class _PeerService:
 
     def rejected(self, refused: Refused) -> None:
         """No request could be read."""
-        with recorded(self._around.log, self._draft(self._around.clock())) as record:
+        # Refused already; a log that cannot be written counts its own gap.
+        with suppress(Refused), recorded(self._around.log, self._draft(self._around.clock())) as record:
             record.refuse(refused)
 
     async def handle(self, request: Request, reply: Reply) -> None:

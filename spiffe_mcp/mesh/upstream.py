@@ -9,6 +9,7 @@ once where it is worse.
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import count
@@ -53,8 +54,7 @@ class Upstream:
         """What the server lists, seen at most `recheck` ago; raises `Refused` if it cannot be learned."""
         async with self._asking:  # one question at a time serves all who wait
             if self._view is None or self._seen_at is None or now - self._seen_at > self._recheck:
-                async with asyncio.timeout(TIMEOUT):
-                    tools, version = await self._list_tools()
+                tools, version = await self._list_in_time()
                 self._view = compare(self.route.manifest.manifest, tools, protocol_version=version)
                 self._seen_at = now
             return self._view
@@ -70,6 +70,13 @@ class Upstream:
         self._client.retire()
 
     # -- the ingress's own question -------------------------------------------------------------------------
+
+    async def _list_in_time(self) -> tuple[Sequence[JsonObject], str]:
+        try:
+            async with asyncio.timeout(TIMEOUT):
+                return await self._list_tools()
+        except TimeoutError:
+            raise Refused(Reason.UPSTREAM_TIMEOUT, "tools/list") from None
 
     async def _list_tools(self) -> tuple[Sequence[JsonObject], str]:
         try:
@@ -112,9 +119,10 @@ class Upstream:
         raise Refused(Reason.MCP_TOOL_LIST_MALFORMED, f"more than {MAX_PAGES} pages")
 
     async def _end(self, session: Headers) -> None:
-        request = self._request(b"DELETE", session, b"")
-        async with await self._client.send(request) as response:
-            await response.body(MAX_ANSWER)
+        # A session that will not end is the server's to clean up; the list it gave is good.
+        with suppress(Refused):
+            async with await self._client.send(self._request(b"DELETE", session, b"")) as response:
+                await response.body(MAX_ANSWER)
 
     async def _ask(
         self, question: OutgoingMessage, message_id: int, session: Headers = ()
