@@ -69,6 +69,9 @@ class Reason(Enum):
     ORIGIN_FORBIDDEN = ("mesh.origin_forbidden", HTTPStatus.FORBIDDEN)
     SESSION_UNKNOWN = ("mesh.session_unknown", HTTPStatus.NOT_FOUND)
     SESSIONS_FULL = ("mesh.sessions_full", HTTPStatus.SERVICE_UNAVAILABLE)
+    SESSION_UNUSABLE = ("mesh.session_unusable", HTTPStatus.BAD_GATEWAY)
+    BODY_UNEXPECTED = ("mesh.body_unexpected", HTTPStatus.BAD_REQUEST)
+    REQUEST_UNBINDABLE = ("mesh.request_unbindable", HTTPStatus.BAD_REQUEST)
 
     # -- TLS -------------------------------------------------------------------------------------------------
     TLS_HANDSHAKE = ("tls.handshake", HTTPStatus.FORBIDDEN)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Final, Protocol, TypeVar
 
 from spiffe_mcp.audit import Fsync
 from spiffe_mcp.config import Section, read_file
@@ -17,7 +17,8 @@ from spiffe_mcp.errors import Reason, Refused
 from spiffe_mcp.identity import AllowedIds, IdPattern, SpiffeId
 from spiffe_mcp.mesh.routes import Address, EgressRoute, HttpUpstream, ServerName
 
-_SPIFFE_ID = "a SPIFFE ID (spiffe://trust-domain/path)"
+MAX_RECHECK: Final = 3600  # seconds for which what a server lists may go unseen
+_SPIFFE_ID: Final = "a SPIFFE ID (spiffe://trust-domain/path)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,7 @@ class Listen:
     @classmethod
     def parse(cls, text: str) -> "Listen":
         """`host:port` or `unix:/path`; raises ValueError."""
-        if text.startswith("unix:"):
+        if text.startswith("unix:/"):
             return cls(Path(text.removeprefix("unix:")))
         return cls(Address.parse(text))
 
@@ -180,7 +181,9 @@ def _ingress(section: Section, identity: IdentityConfig) -> IngressConfig:
         policy=section.paths("policy"),
         policy_data=section.optional_path("policy_data"),
         environment=section.text("environment", "default"),
-        recheck=timedelta(seconds=section.integer("recheck", 30, least=1)),
+        recheck=section.value(
+            "recheck", _seconds, f"whole seconds from 1 to {MAX_RECHECK}", timedelta(seconds=30)
+        ),
     )
 
 
@@ -198,6 +201,12 @@ def _audit(section: Section) -> AuditConfig:
         fsync=section.value("fsync", Fsync, " or ".join(f"'{way.value}'" for way in Fsync), Fsync.ALWAYS),
         shown=frozenset(section.values("shown_parameters", str, "a parameter's name")),
     )
+
+
+def _seconds(text: str) -> timedelta:
+    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= MAX_RECHECK):
+        raise ValueError(text)
+    return timedelta(seconds=int(text))
 
 
 def _unix(text: str) -> str:

@@ -4,6 +4,8 @@ Everything is verified before the first listener binds. What is missing or wrong
 name: no manifest, no policy, no call.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Final
@@ -15,16 +17,15 @@ from spiffe_mcp.manifest import TrustPolicy, verify_manifest
 from spiffe_mcp.mesh.ingress_listener import Site
 from spiffe_mcp.mesh.routes import IngressRoute
 from spiffe_mcp.policy import RegoPolicy
-from spiffe_mcp.strict_json import loads_object
+from spiffe_mcp.strict_json import JsonObject, loads_object
 
 _MAX_BYTES: Final = 4 * 1024 * 1024
 
 
 def load_site(ingress: IngressConfig, now: datetime) -> Site:
     """What stands behind the ingress; raises `Refused`."""
-    trust = TrustPolicy.parse(_read(ingress.trust_policy))
     return Site(
-        routes=tuple(_route(config, trust, ingress.identity, now) for config in ingress.servers),
+        routes=_routes(ingress, now),
         peers=ingress.peers,
         policy=_policy(ingress),
         environment=ingress.environment,
@@ -32,19 +33,47 @@ def load_site(ingress: IngressConfig, now: datetime) -> Site:
     )
 
 
+def _routes(ingress: IngressConfig, now: datetime) -> tuple[IngressRoute, ...]:
+    with _named(ingress.trust_policy):
+        trust = TrustPolicy.parse(_read(ingress.trust_policy))
+    return tuple(_route(config, trust, ingress.identity, now) for config in ingress.servers)
+
+
 def _route(config: ServerConfig, trust: TrustPolicy, server: SpiffeId, now: datetime) -> IngressRoute:
-    envelope = _read(config.manifest)
-    try:
-        manifest = verify_manifest(envelope, trust, server, now)
-    except Refused as refused:
-        raise Refused(refused.reason, f"{config.manifest}: {refused.detail}") from None
+    with _named(config.manifest):
+        manifest = verify_manifest(_read(config.manifest), trust, server, now)
     return IngressRoute(config.name, config.upstream, manifest)
 
 
 def _policy(ingress: IngressConfig) -> RegoPolicy:
-    modules = {str(path): _read(path).decode("utf-8", "replace") for path in ingress.policy}
-    data = loads_object(_read(ingress.policy_data)) if ingress.policy_data is not None else {}
-    return RegoPolicy.compile(modules, data)
+    modules = {str(path): _source(path) for path in ingress.policy}
+    return RegoPolicy.compile(modules, _data(ingress.policy_data))
+
+
+def _source(path: Path) -> str:
+    try:
+        return _read(path).decode("utf-8")
+    except UnicodeDecodeError:
+        # Replacing what is no UTF-8 would compile a policy that nobody wrote.
+        raise Refused(Reason.POLICY_INVALID, f"{path}: not UTF-8") from None
+
+
+def _data(path: Path | None) -> JsonObject:
+    if path is None:
+        return {}
+    with _named(path):
+        return loads_object(_read(path))
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Whatever is refused inside is refused with the name of the file that it is about."""
+    try:
+        yield
+    except Refused as refused:
+        if refused.reason is Reason.CONFIG_INVALID:
+            raise  # `_read` has named it
+        raise Refused(refused.reason, f"{path}: {refused.detail}") from None
 
 
 def _read(path: Path) -> bytes:

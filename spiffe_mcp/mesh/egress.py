@@ -48,6 +48,7 @@ def read(request: Request) -> Call | None:
     Raises `Refused`, each rule of `mcp` with its own reason.
     """
     if request.method == b"DELETE":
+        headers.check_bodiless(request)
         return None
     if request.method != b"POST":
         raise Refused(Reason.HTTP_METHOD, request.method.decode("ascii"))

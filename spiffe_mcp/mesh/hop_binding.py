@@ -10,7 +10,7 @@ from spiffe_mcp.mcp import Call
 
 
 def hop_binding(request: Request, call: Call | None) -> RequestBinding:
-    """The binding of `request`, as it goes over the hop.
+    """The binding of `request`, as it goes over the hop; raises `Refused`: HTTP_HOST, REQUEST_UNBINDABLE.
 
     `htu` is the target URI without query (RFC 9449 section 4.2). The authority in it is the Host that egress
     writes. It names nobody: the audience does, by SPIFFE ID.
@@ -18,10 +18,14 @@ def hop_binding(request: Request, call: Call | None) -> RequestBinding:
     hosts = values(request.headers, b"host")
     if len(hosts) != 1:
         raise Refused(Reason.HTTP_HOST, "exactly one Host is needed")
-    return RequestBinding(
-        method=request.method.decode("ascii"),
-        uri=f"https://{hosts[0].decode('latin-1')}{request.path.decode('latin-1')}",
-        body_sha256=sha256(request.body).digest(),
-        mcp_method=call.action if call is not None else None,
-        mcp_name=call.name if call is not None else None,
-    )
+    try:
+        return RequestBinding(
+            method=request.method.decode("ascii"),
+            uri=f"https://{hosts[0].decode('latin-1')}{request.path.decode('latin-1')}",
+            body_sha256=sha256(request.body).digest(),
+            mcp_method=call.action if call is not None else None,
+            mcp_name=call.name if call is not None else None,
+        )
+    except Refused as refused:
+        # A name that no link can say. The request's fault, not that of a context nobody has looked at yet.
+        raise Refused(Reason.REQUEST_UNBINDABLE, refused.detail) from None

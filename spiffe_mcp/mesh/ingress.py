@@ -123,8 +123,9 @@ def read(request: Request) -> Inbound:
         raise Refused(Reason.CONTEXT_MISSING)
     if len(contexts) > 1:
         raise Refused(Reason.CONTEXT_MALFORMED, f"{len(contexts)} headers")
-    # (2) A DELETE has nothing to parse.
+    # (2) A DELETE has nothing to parse, so it has nothing that could be forwarded unread either.
     if request.method == b"DELETE":
+        headers.check_bodiless(request)
         return Inbound.granted(request=request, call=None, header=contexts[0])
     call = read_call(parse(request.body), request.headers)
     return Inbound.granted(request=request, call=call, header=contexts[0])

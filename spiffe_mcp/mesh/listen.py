@@ -43,7 +43,9 @@ async def listening(
 
 
 def _remove(path: Path) -> None:
-    path.unlink(missing_ok=True)
+    """Remove a socket. Anything else at that path stays: a misspelt path must not cost a file."""
+    if path.is_socket():
+        path.unlink(missing_ok=True)
 
 
 def _tcp(address: Address) -> socket.socket:

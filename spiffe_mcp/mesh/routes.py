@@ -5,6 +5,7 @@ A server has one name on both sides of a hop; its MCP endpoint there is `/<name>
 
 import re
 from dataclasses import dataclass
+from ipaddress import IPv6Address
 from typing import Final, Self
 from urllib.parse import urlsplit
 
@@ -13,6 +14,8 @@ from spiffe_mcp.identity import SpiffeId
 from spiffe_mcp.manifest import VerifiedManifest
 
 _NAME: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+# RFC 1123 section 2.1, and the underscore that container networks allow; `Host` and `htu` carry it as it is.
+_HOST: Final = re.compile(r"(?=.{1,253}$)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +39,16 @@ class ServerName:
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """A TCP address, `host:port` or `[v6]:port`."""
+    """A TCP address, `host:port` or `[v6]:port`; ValueError for a host that cannot be resolved."""
 
     host: str
     port: int
+
+    def __post_init__(self) -> None:
+        if ":" in self.host:
+            IPv6Address(self.host)
+        elif not _HOST.fullmatch(self.host):
+            raise ValueError(self.host)
 
     @classmethod
     def parse(cls, text: str) -> Self:

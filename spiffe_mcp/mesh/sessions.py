@@ -7,6 +7,7 @@ not exist, and the answer is the one for an ID that never existed.
 Pure in its answers: no clock, no I/O; one event loop owns a table.
 """
 
+import re
 from collections import OrderedDict
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -16,6 +17,7 @@ from spiffe_mcp.errors import Reason, Refused
 from spiffe_mcp.identity import SpiffeId
 
 MAX_ID_BYTES: Final = 512
+_ID: Final = re.compile(rb"[\x21-\x7e]{1,%d}" % MAX_ID_BYTES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +42,15 @@ class Sessions:
         return len(self._owners)
 
     def opened(self, session: bytes, owner: Owner, now: datetime) -> None:
-        """The upstream opened `session` for `owner`; raises `Refused(SESSIONS_FULL)`.
+        """The upstream opened `session` for `owner`; raises `Refused`: SESSION_UNUSABLE, SESSIONS_FULL.
 
-        An ID that is already somebody else's is refused too: an upstream that hands it out twice is broken.
+        An ID is visible ASCII (MCP 2025-11-25 basic/transports "Session Management"). One that is already
+        somebody else's is refused too: an upstream that hands it out twice is broken.
         """
         self._forget_idle(now)
         known = self._owners.get(session)
-        if len(session) > MAX_ID_BYTES or (known is not None and known[0] != owner):
-            raise Refused(Reason.SESSIONS_FULL, "the upstream's session ID cannot be used")
+        if not _ID.fullmatch(session) or (known is not None and known[0] != owner):
+            raise Refused(Reason.SESSION_UNUSABLE)
         if known is None and len(self._owners) >= self._capacity:
             raise Refused(Reason.SESSIONS_FULL, f"{self._capacity} live sessions")
         self._owners[session] = (owner, now)
