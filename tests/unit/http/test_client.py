@@ -256,9 +256,23 @@ async def test_an_answer_longer_than_its_reader_wants_is_refused() -> None:
         assert (await refusal(response.body(4))).reason is Reason.UPSTREAM_BROKEN
 
 
-@pytest.mark.parametrize("extra", [b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil", b"evil", b"\0"])
-async def test_bytes_after_an_answer_are_neither_its_body_nor_the_next_answer(extra: bytes) -> None:
-    data = b"HTTP/1.1 201 Created\r\nContent-Length: 2\r\n\r\nok" + extra
+FIRST = {
+    "by length": b"HTTP/1.1 201 Created\r\nContent-Length: 2\r\n\r\nok",
+    "in chunks": b"HTTP/1.1 201 Created\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+}
+EXTRA = {
+    "an answer by length": b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil",
+    "an answer without end": b"HTTP/1.1 200 OK\r\n\r\nevil",
+    "garbage": b"evil",
+}
+
+
+@pytest.mark.parametrize("first", FIRST.values(), ids=FIRST)
+@pytest.mark.parametrize("extra", EXTRA.values(), ids=EXTRA)
+async def test_bytes_after_an_answer_are_neither_its_body_nor_the_next_answer(
+    first: bytes, extra: bytes
+) -> None:
+    data = first + extra
     async with scripted(says(data, stay=True)) as peer:
         async with await peer.client.send(GET) as response:
             assert response.head.status == 201
