@@ -76,16 +76,14 @@ class TlsSession:
         """The ciphertext of `plaintext`."""
         if self.peer is None:
             raise Refused(Reason.TLS_HANDSHAKE, "nothing is sent before the peer is verified")
-        if plaintext:  # OpenSSL takes no empty write
-            self._tls.write(plaintext)
+        self._tls.write(plaintext)
         return self._outgoing.read()
 
     def close(self) -> bytes:
         """The ciphertext that tells the peer that no more will come. The peer may still send."""
         # The peer's own goodbye is not waited for, and a session without a peer has none to say.
-        if self.peer is not None:
-            with suppress(ssl.SSLError):
-                self._tls.unwrap()
+        with suppress(ssl.SSLError):
+            self._tls.unwrap()
         return self._outgoing.read()
 
     def outgoing(self) -> bytes:

@@ -193,8 +193,7 @@ class TlsProtocol(asyncio.Protocol, asyncio.Transport):
             if self._inner is None:
                 self._on_refused(self._socket.get_extra_info("peername"), refused)
         self._handshake_over()
-        self._said_goodbye = True  # there is none to say: the peer must not take this for a good end
-        self._socket.close()
+        self._socket.close()  # and no goodbye: the peer must not take this for a good end
         self._set_deadline(self.abort)  # should the peer not even take the alert
 
     def _handshake_timed_out(self) -> None:

@@ -1,6 +1,7 @@
 """The adapter on real sockets: timeouts, refusals reported once, ends told apart, back-pressure."""
 
 import asyncio
+import socket
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -181,6 +182,16 @@ async def test_a_peer_that_leaves_during_the_handshake_is_reported_once() -> Non
         _, writer = await asyncio.open_connection("127.0.0.1", pair.port)
         writer.close()
         await writer.wait_closed()
+        await pair.server.told.wait()
+        assert pair.server.reasons == [Reason.TLS_HANDSHAKE]
+
+
+async def test_a_peer_that_resets_during_the_handshake_is_reported_once() -> None:
+    async with wired() as pair:
+        _, writer = await asyncio.open_connection("127.0.0.1", pair.port)
+        linger = b"\x01\0\0\0\0\0\0\0"  # on, 0 seconds: close() sends RST
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        writer.transport.abort()
         await pair.server.told.wait()
         assert pair.server.reasons == [Reason.TLS_HANDSHAKE]
 
