@@ -64,7 +64,7 @@ async def pass_on(response: Response, passing: Filter, reply: Reply, limits: Str
     end = loop.time() + limits.total
     head = ResponseHead(response.head.status, headers.passed_response(response.head.headers))
     try:
-        async with asyncio.timeout(limits.idle) as timeout:
+        async with asyncio.timeout(min(limits.idle, limits.total)) as timeout:
             if is_event_stream(response.head.headers):
                 await reply.start(head)
             async for chunk in response:

@@ -56,6 +56,8 @@ class Address:
         parts = urlsplit(f"//{text}")
         if parts.netloc != text or parts.hostname is None or parts.port is None or "@" in text:
             raise ValueError(text)
+        if text.startswith("[") != (":" in parts.hostname):  # RFC 3986 section 3.2.2: brackets are for IPv6
+            raise ValueError(text)
         return cls(parts.hostname, parts.port)
 
     def __str__(self) -> str:
