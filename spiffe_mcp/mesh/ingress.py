@@ -8,16 +8,17 @@ left out and none can come too early. Every phase either grants or raises `Refus
  `authenticate`  3. the context holds for this peer, this audience, this request, now; and was not seen before
                  4. a legacy session is the one that this caller opened for this user
  `select`        5. the tool is in the verified manifest, and its live definition is the signed one
- `decide`        6. policy is asked
- `permit`        7. it allowed the call, and the arguments satisfy the signed schema
-                 8. the `Permit`: the bytes that were decided on, and no other, may be sent
+ `decide`        6. the arguments satisfy the signed schema
+                 7. policy is asked
+ `permit`        8. it allowed the call: the bytes that were decided on, and no other, may be sent
 
-Parsing comes before the context, because the context is bound to what the body says. The schema comes after
-policy, because a complaint about arguments would tell a caller that a tool hidden from it exists.
+Parsing comes before the context, because the context is bound to what the body says. The schema comes before
+policy, so that rules about arguments meet only the types that were signed; but only a caller who may see the
+tool is told that its arguments are wrong.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from spiffe_mcp.context import InboundHop, ReplayGuard, VerifiedContext, verify
@@ -168,8 +169,15 @@ def select(
 
 
 def decide(selected: Selected, *, policy: PolicyEngine, environment: str, now: datetime) -> Decided:
-    """Step 6. Default deny: whatever is no clear permission is a refusal, see `policy.decision`."""
+    """Steps 6 and 7."""
     question = _question(selected, environment, now)
+    # (6) Absent arguments are none (MCP server/tools "Calling Tools").
+    if selected.tool is not None:
+        try:
+            selected.tool.validate_arguments(question.arguments or {})
+        except Refused as refused:
+            raise _as_seen(refused, question, policy) from None
+    # (7) Default deny: whatever is no clear permission is a refusal, see `policy.decision`.
     decision = policy.decide(question)
     visible: Mapping[str, SignedTool] = {}
     if decision.allow and question.tools is not None:
@@ -179,17 +187,15 @@ def decide(selected: Selected, *, policy: PolicyEngine, environment: str, now: d
 
 
 def permit(decided: Decided, route: IngressRoute) -> Permit:
-    """Steps 7 and 8."""
-    # (7) Absent arguments are none (MCP server/tools "Calling Tools").
+    """Step 8. The bytes that were parsed are the bytes that go."""
     if not decided.decision.allow:
         raise PolicyRefused(decided.decision)
-    selected = decided.selected
-    call = selected.authenticated.inbound.call
-    if selected.tool is not None and call is not None:
-        selected.tool.validate_arguments(call.arguments or {})
-    # (8) The bytes that were parsed are the bytes that go.
-    request = _outbound(selected.authenticated.inbound.request, route)
+    request = _outbound(decided.selected.authenticated.inbound.request, route)
     return Permit.granted(request=request, decided=decided)
+
+
+class Hidden(Refused):
+    """A refusal that has to look as if the tool did not exist; the record knows better."""
 
 
 class PolicyRefused(Refused):
@@ -218,6 +224,16 @@ def _exposed(name: str, live: LiveView) -> SignedTool:
         # The audit record has the true reason; the caller sees one answer for all of them.
         raise Refused(live.hidden.get(name, Reason.MCP_TOOL_UNKNOWN), name)
     return tool
+
+
+def _as_seen(refused: Refused, question: PolicyInput, policy: PolicyEngine) -> Refused:
+    """`refused`, or the same hidden from a caller to whom policy would not list the tool."""
+    if question.tool is None:
+        return refused
+    listing = replace(question, action="tools/list", tool=None, tools=(question.tool,), arguments=None)
+    if question.tool.name in policy.visible_tools(listing):
+        return refused
+    return Hidden(refused.reason, refused.detail)
 
 
 def _question(selected: Selected, environment: str, now: datetime) -> PolicyInput:

@@ -134,7 +134,7 @@ class HandshakeRecords:
 
     def refused(self, peername: object, refused: Refused, now: datetime) -> None:
         """Record one; raises `Refused(AUDIT_UNAVAILABLE)`."""
-        if now - self._second >= timedelta(seconds=1):
+        if abs(now - self._second) >= timedelta(seconds=1):  # a clock set back begins anew too
             self._second, self._written = now, 0
         if self._written >= HANDSHAKE_RECORDS:
             self._left_out += 1

@@ -11,7 +11,7 @@ from spiffe_mcp.errors import Reason, Refused
 from spiffe_mcp.http import Reply, Request, ResponseHead
 from spiffe_mcp.mcp import Answer, Era, MessageId, answer_for, parse, presumed_era, unknown_tool
 from spiffe_mcp.mcp import Request as McpRequest
-from spiffe_mcp.mesh.ingress import PolicyRefused
+from spiffe_mcp.mesh.ingress import Hidden, PolicyRefused
 from spiffe_mcp.policy import Visibility
 
 _NOT_THERE: Final = frozenset(
@@ -63,7 +63,7 @@ def answer(refused: Refused, addressee: Addressee) -> tuple[ResponseHead, bytes]
 
 def _answer(refused: Refused, addressee: Addressee) -> Answer:
     message = None
-    hidden = refused.reason in _NOT_THERE
+    hidden = refused.reason in _NOT_THERE or isinstance(refused, Hidden)
     if isinstance(refused, PolicyRefused):
         hidden = refused.decision.visibility is Visibility.HIDDEN
         message = None if hidden else refused.decision.message or None

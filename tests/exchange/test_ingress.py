@@ -12,7 +12,7 @@ from spiffe_mcp.errors import Reason, Refused
 from spiffe_mcp.http import Request
 from spiffe_mcp.identity import BundleSet
 from spiffe_mcp.manifest import LiveView, compare
-from spiffe_mcp.mesh.ingress import Memory, PolicyRefused
+from spiffe_mcp.mesh.ingress import Hidden, Memory, PolicyRefused
 from spiffe_mcp.mesh.sessions import Owner, Sessions
 from spiffe_mcp.policy import Decision, PolicyInput, RegoPolicy
 from spiffe_mcp.strict_json import JsonObject
@@ -393,8 +393,8 @@ def test_whatever_is_no_clear_permission_is_a_refusal(decision: str, reason: Rea
 
 def test_what_policy_cannot_be_asked_it_cannot_allow() -> None:
     """A number that the engine would round."""
-    side = Ingress(policy=policy('{"allow": input.arguments.n != 0}'))
-    assert side.refuses(crossed(call(city="x", n=2**70))) is Reason.POLICY_INPUT_NUMBER
+    side = Ingress(policy=policy('{"allow": input.arguments.days != 0}'))
+    assert side.refuses(crossed(call(city="x", days=2**70))) is Reason.POLICY_INPUT_NUMBER
 
 
 class Asked:
@@ -483,8 +483,9 @@ def test_arguments_are_held_to_the_signed_schema() -> None:
 
 
 def test_a_complaint_about_arguments_tells_nobody_of_a_tool_hidden_from_him() -> None:
-    """Policy answers first."""
-    assert Ingress().refuses(crossed(call(town="Oslo"), GUEST)) is Reason.POLICY_DENIED
+    refused = Ingress().refused(crossed(call(town="Oslo"), GUEST))
+    assert isinstance(refused, Hidden)
+    assert not isinstance(Ingress().refused(crossed(call(town="Oslo"))), Hidden)
 
 
 # -- the order ----------------------------------------------------------------------------------------------
@@ -512,9 +513,9 @@ def test_the_phases_come_in_their_order() -> None:
     faulty.memory.sessions.opened(b"s-1", mine, NOW)
     assert met(replace(faulty, policy=denying), vouched(bad_arguments)) is Reason.MCP_TOOL_UNKNOWN
     live = replace(faulty, live=listing(FORECAST), policy=denying)
-    assert met(live, vouched(bad_arguments)) is Reason.POLICY_DENIED
+    assert met(live, vouched(bad_arguments)) is Reason.MANIFEST_ARGUMENTS_INVALID
+    assert met(live, vouched(in_session(LEGACY_CALL))) is Reason.POLICY_DENIED
     allowing = replace(live, policy=POLICY_ANY.policy)
-    assert met(allowing, vouched(bad_arguments)) is Reason.MANIFEST_ARGUMENTS_INVALID
     allowing.admit(vouched(in_session(LEGACY_CALL)))
 
 
@@ -593,15 +594,12 @@ def test_what_policy_said_stands_in_the_record_of_its_refusal() -> None:
     assert (last["reason"], last["policy_digest"]) == ("policy.denied", side.policy.digest)
 
 
-def test_a_call_that_policy_allowed_and_the_schema_did_not_is_recorded_as_refused() -> None:
+def test_a_call_that_the_schema_did_not_allow_is_recorded_as_refused_before_policy_was_asked() -> None:
     side = Ingress()
     side.refuses(crossed(call(town="Oslo")))
     last = side.log.last
-    assert (last["decision"], last["reason"], last["rule"]) == (
-        "refuse",
-        "manifest.arguments_invalid",
-        "forecasts",
-    )
+    assert (last["decision"], last["reason"]) == ("refuse", "manifest.arguments_invalid")
+    assert "rule" not in last
 
 
 def test_no_record_of_any_refusal_holds_a_token_or_a_value() -> None:

@@ -127,6 +127,20 @@ def test_a_policy_that_could_not_decide_hides_the_tool(reason: Reason) -> None:
     assert answered(broken, call()) == answered(Refused(Reason.MCP_TOOL_UNKNOWN, "get_forecast"), call())
 
 
+def test_bad_arguments_do_not_tell_that_a_hidden_tool_exists() -> None:
+    request = crossed(call(town="Oslo"), GUEST)
+    refusal = Ingress().refused(request)
+    assert refusal.reason is Reason.MANIFEST_ARGUMENTS_INVALID
+    unknown = Refused(Reason.MCP_TOOL_UNKNOWN, "get_forecast")
+    assert answer(refusal, Addressee.of(request)) == answer(unknown, Addressee.of(call()))
+
+
+def test_bad_arguments_are_told_to_a_caller_who_may_see_the_tool() -> None:
+    request = crossed(call(town="Oslo"))
+    said = answered(Ingress().refused(request), request)[2]
+    assert said["error"]["data"] == {"reason": "manifest.arguments_invalid"}
+
+
 # -- what may be read ---------------------------------------------------------------------------------------
 
 
