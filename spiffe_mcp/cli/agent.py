@@ -5,6 +5,7 @@ import json
 import logging
 import signal
 import sys
+from enum import Enum
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -18,18 +19,27 @@ from spiffe_mcp.cli.clock import now
 app: Final = typer.Typer(add_completion=False)
 
 
+class LogLevel(Enum):
+    """As `logging` names them."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
 @app.command()
 def agent(
     config: Annotated[Path, typer.Option(help="The configuration file.", exists=True, dir_okay=False)],
     *,
-    log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
+    log_level: Annotated[LogLevel, typer.Option(help="From which level on to log.")] = LogLevel.INFO,
 ) -> None:
     """Run a mesh agent until it is told to stop (SIGTERM, SIGINT).
 
     Once it has an identity and serves, it prints one line of JSON: who it is and where it listens.
     """
     logging.basicConfig(
-        level=log_level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s"
+        level=log_level.name, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s"
     )
     uvloop.run(_serve(load(config)))
 

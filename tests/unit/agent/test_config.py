@@ -1,0 +1,407 @@
+"""The agent's configuration: every key, and for every mistake the line it stands in."""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from spiffe_mcp.agent.config import (
+    AgentConfig,
+    AuditConfig,
+    EgressConfig,
+    IdentityConfig,
+    IngressConfig,
+    Listen,
+    ServerConfig,
+    load,
+)
+from spiffe_mcp.audit import Fsync
+from spiffe_mcp.context import User
+from spiffe_mcp.errors import Reason, Refused
+from spiffe_mcp.identity import AllowedIds, IdPattern, SpiffeId
+from spiffe_mcp.mesh.routes import Address, EgressRoute, HttpUpstream, ServerName
+
+FULL = """\
+identity:
+  source: workload-api
+  socket: unix:///run/spire/agent.sock
+  spiffe_id: spiffe://a.test/mcp/weather
+egress:
+  listen: 127.0.0.1:7070
+  user:
+    sub: alice
+    sub_iss: https://idp.a.test
+    groups: [research, eu]
+    department: finance
+    role: analyst
+    clearance: secret
+    session: s-1
+    purpose: report
+    task: t-7
+    approvals: [CHG-1]
+    acr: "2"
+    amr: [otp, pwd]
+    auth_time: 1700000000
+    risk_score: 12.5
+    data_classification: internal
+    compliance_frameworks: [gdpr]
+  servers:
+    - name: bank
+      spiffe_id: spiffe://b.test/mcp/bank
+      address: bank.b.test:8443
+    - name: weather
+      spiffe_id: spiffe://a.test/mcp/weather
+      address: "[::1]:8443"
+ingress:
+  listen: 0.0.0.0:8443
+  peers:
+    - spiffe://a.test/ai-agent/*
+    - spiffe://b.test/**
+  servers:
+    - name: weather
+      upstream: http://127.0.0.1:9000/mcp
+      manifest: manifests/weather.json
+  trust_policy: trust.json
+  policy: [policy/a.rego, /etc/b.rego]
+  policy_data: data.json
+  environment: production
+  recheck: 60
+audit:
+  file: audit.jsonl
+  fsync: never
+  shown_parameters: [city, days]
+"""
+EGRESS = """\
+identity:
+  socket: unix:///s
+egress:
+  listen: unix:/run/egress.sock
+  user:
+    sub: alice
+    sub_iss: https://idp.a.test
+  servers:
+    - name: weather
+      spiffe_id: spiffe://a.test/mcp/weather
+      address: 127.0.0.1:8443
+audit:
+  file: /var/log/audit.jsonl
+"""
+INGRESS = """\
+identity:
+  socket: unix:///s
+  spiffe_id: spiffe://a.test/mcp/weather
+ingress:
+  listen: 127.0.0.1:0
+  servers:
+    - name: weather
+      upstream: http://127.0.0.1:9000/mcp
+      manifest: m.json
+  trust_policy: t.json
+audit:
+  file: audit.jsonl
+"""
+
+
+def read(folder: Path, text: str) -> AgentConfig:
+    file = folder / "agent.yaml"
+    file.write_text(text)
+    return load(file)
+
+
+def complaint(folder: Path, text: str) -> str:
+    with pytest.raises(Refused) as caught:
+        read(folder, text)
+    assert caught.value.reason is Reason.CONFIG_INVALID
+    return caught.value.detail
+
+
+def test_every_key_is_read(tmp_path: Path) -> None:
+    weather = SpiffeId.parse("spiffe://a.test/mcp/weather")
+    assert read(tmp_path, FULL) == AgentConfig(
+        identity=IdentityConfig("unix:///run/spire/agent.sock", weather),
+        egress=EgressConfig(
+            listen=Listen(Address("127.0.0.1", 7070)),
+            user=User(
+                sub="alice",
+                sub_iss="https://idp.a.test",
+                groups=("research", "eu"),
+                department="finance",
+                role="analyst",
+                clearance="secret",
+                session="s-1",
+                purpose="report",
+                task="t-7",
+                approvals=("CHG-1",),
+                acr="2",
+                amr=("otp", "pwd"),
+                auth_time=1700000000,
+                risk_score=12.5,
+                data_classification="internal",
+                compliance_frameworks=("gdpr",),
+            ),
+            servers=(
+                EgressRoute(
+                    ServerName("bank"),
+                    SpiffeId.parse("spiffe://b.test/mcp/bank"),
+                    Address("bank.b.test", 8443),
+                ),
+                EgressRoute(ServerName("weather"), weather, Address("::1", 8443)),
+            ),
+        ),
+        ingress=IngressConfig(
+            identity=weather,
+            listen=Address("0.0.0.0", 8443),  # noqa: S104  the mesh's side, which asks for an SVID
+            peers=AllowedIds(
+                (IdPattern.parse("spiffe://a.test/ai-agent/*"), IdPattern.parse("spiffe://b.test/**"))
+            ),
+            servers=(
+                ServerConfig(
+                    ServerName("weather"),
+                    HttpUpstream(Address("127.0.0.1", 9000), "/mcp"),
+                    tmp_path / "manifests/weather.json",
+                ),
+            ),
+            trust_policy=tmp_path / "trust.json",
+            policy=(tmp_path / "policy/a.rego", Path("/etc/b.rego")),
+            policy_data=tmp_path / "data.json",
+            environment="production",
+            recheck=timedelta(seconds=60),
+        ),
+        audit=AuditConfig(tmp_path / "audit.jsonl", Fsync.NEVER, frozenset({"city", "days"})),
+    )
+
+
+def test_an_egress_needs_little(tmp_path: Path) -> None:
+    config = read(tmp_path, EGRESS)
+    assert config.ingress is None
+    assert config.identity.spiffe_id is None  # the first SVID that comes
+    assert config.egress is not None
+    assert config.egress.listen == Listen(Path("/run/egress.sock"))
+    assert config.egress.user == User("alice", "https://idp.a.test")
+    assert config.audit == AuditConfig(Path("/var/log/audit.jsonl"), Fsync.ALWAYS, frozenset())
+
+
+def test_an_ingress_needs_little_and_lets_nobody_in_unless_told(tmp_path: Path) -> None:
+    config = read(tmp_path, INGRESS)
+    assert config.egress is None
+    assert config.ingress is not None
+    assert config.ingress.peers == AllowedIds(())
+    assert (config.ingress.policy, config.ingress.policy_data) == ((), None)
+    assert (config.ingress.environment, config.ingress.recheck) == ("default", timedelta(seconds=30))
+
+
+# -- complaints: a line of FULL, what stands there instead, and what is said --------------------------------
+
+A_TEXT = "expected a text"
+AN_ID = "expected a SPIFFE ID (spiffe://trust-domain/path)"
+HOST_PORT = "expected host:port, found"
+WRONG: dict[str, tuple[str, str]] = {
+    "  source: workload-api": (
+        "  source: broker",
+        "2: identity.source: expected 'workload-api', found 'broker'",
+    ),
+    "  socket: unix:///run/spire/agent.sock": (
+        "  socket: /run/spire/agent.sock",
+        "3: identity.socket: expected unix:///path/to/socket, found '/run/spire/agent.sock'",
+    ),
+    "  spiffe_id: spiffe://a.test/mcp/weather\negress": (
+        "  spiffe_id: https://a.test\negress",
+        f"4: identity.spiffe_id: {AN_ID}, found 'https://a.test'",
+    ),
+    "  listen: 127.0.0.1:7070": (
+        "  listen: unix:egress.sock",
+        "6: egress.listen: expected host:port or unix:/path, found 'unix:egress.sock'",
+    ),
+    "    sub: alice\n": ('    sub: ""\n', f"8: egress.user.sub: {A_TEXT}"),
+    "    sub_iss: https://idp.a.test": ("    sub_iss: []", f"9: egress.user.sub_iss: {A_TEXT}"),
+    "    groups: [research, eu]": ("    groups: research", "10: egress.user.groups: expected a list"),
+    "    department: finance": ("    department: {a: b}", f"11: egress.user.department: {A_TEXT}"),
+    "    role: analyst": ('    role: "a\\nb"', "8: egress.user: role: printable text of 1 to 256 bytes"),
+    "    clearance: secret": (
+        f"    clearance: {'x' * 257}",
+        "8: egress.user: clearance: printable text of 1 to 256 bytes",
+    ),
+    "    session: s-1": ("    session:", f"14: egress.user.session: {A_TEXT}"),
+    "    purpose: report": ("    purpose: []", f"15: egress.user.purpose: {A_TEXT}"),
+    "    task: t-7": (
+        "    tusk: t-7",
+        "16: egress.user.tusk: unknown key; expected one of: sub, sub_iss, groups",
+    ),
+    "    approvals: [CHG-1]": ("    approvals: [[CHG-1]]", f"17: egress.user.approvals[0]: {A_TEXT}"),
+    '    acr: "2"': ("    acr: {}", f"18: egress.user.acr: {A_TEXT}"),
+    "    amr: [otp, pwd]": ('    amr: [otp, ""]', f"19: egress.user.amr[1]: {A_TEXT}"),
+    "    auth_time: 1700000000": (
+        "    auth_time: yesterday",
+        "20: egress.user.auth_time: expected whole seconds since 1970, found 'yesterday'",
+    ),
+    "    risk_score: 12.5": (
+        "    risk_score: low",
+        "21: egress.user.risk_score: expected a number, found 'low'",
+    ),
+    "    data_classification: internal": (
+        '    data_classification: "\\u202e"',
+        "8: egress.user: data_classification: printable text of 1 to 256 bytes",
+    ),
+    "    compliance_frameworks: [gdpr]": (
+        f"    compliance_frameworks: [{', '.join('x' * 65)}]",
+        "8: egress.user: compliance_frameworks: at most 64 entries",
+    ),
+    "    - name: bank": (
+        "    - name: Bank",
+        "25: egress.servers[0].name: expected a DNS label, found 'Bank'",
+    ),
+    "      spiffe_id: spiffe://b.test/mcp/bank": (
+        "      spiffe_id: spiffe://b.test/mcp/",
+        f"26: egress.servers[0].spiffe_id: {AN_ID}",
+    ),
+    "      address: bank.b.test:8443": (
+        "      address: bank.b.test",
+        f"27: egress.servers[0].address: {HOST_PORT} 'bank.b.test'",
+    ),
+    '      address: "[::1]:8443"': (
+        "      adress: x",
+        "28: egress.servers[1]: 'address' is missing; expected host:port",
+    ),
+    "  listen: 0.0.0.0:8443": ("  listen: unix:/x", f"32: ingress.listen: {HOST_PORT} 'unix:/x'"),
+    "    - spiffe://b.test/**": (
+        "    - spiffe://b.test/**/x",
+        f"35: ingress.peers[1]: {AN_ID}, * or ** for segments, found",
+    ),
+    "      upstream: http://127.0.0.1:9000/mcp": (
+        "      upstream: https://127.0.0.1:9000/mcp",
+        "38: ingress.servers[0].upstream: expected http://host:port/path, found",
+    ),
+    "      manifest: manifests/weather.json": (
+        "      manifest:",
+        "39: ingress.servers[0].manifest: expected a path",
+    ),
+    "  trust_policy: trust.json\n": ("", "32: ingress: 'trust_policy' is missing; expected a path"),
+    "  policy: [policy/a.rego, /etc/b.rego]": ("  policy: a.rego", "41: ingress.policy: expected a list"),
+    "  policy_data: data.json": ("  policy_data: []", "42: ingress.policy_data: expected a path"),
+    "  environment: production": ('  environment: ""', f"43: ingress.environment: {A_TEXT}"),
+    "  recheck: 60": (
+        "  recheck: 0",
+        "44: ingress.recheck: expected whole seconds from 1 to 3600, found '0'",
+    ),
+    "  file: audit.jsonl\n": ("", "46: audit: 'file' is missing; expected a path"),
+    "  fsync: never": (
+        "  fsync: sometimes",
+        "47: audit.fsync: expected 'always' or 'never', found 'sometimes'",
+    ),
+    "  shown_parameters: [city, days]": (
+        "  shown_parameters: city",
+        "48: audit.shown_parameters: expected a list",
+    ),
+}
+
+
+@pytest.mark.parametrize(("right", "wrong", "said"), [(right, *pair) for right, pair in WRONG.items()])
+def test_a_mistake_is_named_by_file_line_and_key(tmp_path: Path, right: str, wrong: str, said: str) -> None:
+    assert FULL.count(right) == 1
+    assert complaint(tmp_path, FULL.replace(right, wrong)).startswith(f"agent.yaml:{said}")
+
+
+def test_no_key_is_missing_here() -> None:
+    """Each line of the full example is got wrong above, or only opens a section."""
+    sections = {"identity:", "egress:", "user:", "servers:", "ingress:", "peers:", "audit:"}
+    repeated = {"- name: weather", "spiffe_id: spiffe://a.test/mcp/weather", "- spiffe://a.test/ai-agent/*"}
+    lines = {line.strip() for line in FULL.splitlines()} - sections - repeated
+    tried = {line.strip() for right in WRONG for line in right.splitlines()}
+    assert lines <= tried
+
+
+UNKNOWN = ("", "identity", "egress", "egress.user", "ingress", "audit")
+
+
+@pytest.mark.parametrize("section", UNKNOWN)
+def test_a_key_that_nobody_knows_is_refused_in_every_section(tmp_path: Path, section: str) -> None:
+    """A setting that is misspelt must not be a setting that is off."""
+    name = section.rpartition(".")[2]
+    indent = "" if not section else "    " if "." in section else "  "
+    text = FULL.replace(f"{name}:\n", f"{name}:\n{indent}nope: 1\n", 1) if section else FULL + "nope: 1\n"
+    where = f"{section}.nope" if section else "nope"
+    assert f": {where}: unknown key; expected one of: " in complaint(tmp_path, text)
+
+
+@pytest.mark.parametrize("line", ["    - name: weather\n      upstream", "    - name: bank"])
+def test_a_key_that_nobody_knows_is_refused_in_every_list(tmp_path: Path, line: str) -> None:
+    head, _, rest = line.partition("\n")
+    text = FULL.replace(line, f"{head}\n      nope: 1\n{rest}".rstrip("\n"), 1)
+    assert "servers[0].nope: unknown key" in complaint(tmp_path, text)
+
+
+@pytest.mark.parametrize("seconds", ["0", "-1", "1.5", "3601", "1e3", "9" * 5000, "٣", "1_0", "0x10"])
+def test_how_long_a_list_is_believed_is_bounded(tmp_path: Path, seconds: str) -> None:
+    assert "recheck: expected whole seconds" in complaint(
+        tmp_path, INGRESS.replace("  trust", f"  recheck: {seconds}\n  trust")
+    )
+
+
+@pytest.mark.parametrize("score", ["nan", "inf", "-0.1", "100.1"])
+def test_a_risk_is_a_number_on_the_scale(tmp_path: Path, score: str) -> None:
+    assert (
+        complaint(tmp_path, FULL.replace("12.5", score))
+        == "agent.yaml:8: egress.user: risk_score: a number from 0 to 100"
+    )
+
+
+def test_a_user_larger_than_a_context_may_carry_is_refused_at_the_start(tmp_path: Path) -> None:
+    groups = ", ".join(f"{n:0250}" for n in range(20))
+    assert "egress.user: user of" in complaint(tmp_path, FULL.replace("research, eu", groups))
+
+
+@pytest.mark.parametrize("seconds", ["-1", "253402300800"])
+def test_a_time_outside_the_calendar_is_refused(tmp_path: Path, seconds: str) -> None:
+    assert "egress.user: auth_time: whole seconds" in complaint(tmp_path, FULL.replace("1700000000", seconds))
+
+
+RULES: dict[str, tuple[str, str]] = {
+    "neither side": (
+        "identity:\n  socket: unix:///s\naudit:\n  file: a\n",
+        "1: top level: an agent needs 'egress', 'ingress' or both",
+    ),
+    "an ingress that is nobody": (
+        INGRESS.replace("  spiffe_id: spiffe://a.test/mcp/weather\n", ""),
+        "4: ingress: needs 'identity.spiffe_id': which server's manifest and contexts are meant",
+    ),
+    "one name for two servers": (
+        FULL.replace("name: bank", "name: weather"),
+        "6: egress: 'servers' has to name at least one server, each once",
+    ),
+    "no server": (
+        EGRESS[: EGRESS.index("    - name")].replace("servers:", "servers: []") + "audit:\n  file: a\n",
+        "4: egress: 'servers' has to name at least one server, each once",
+    ),
+    "no identity": ("audit:\n  file: a\n", "1: top level: 'identity' is missing; expected a mapping"),
+    "no audit": (EGRESS[: EGRESS.index("audit")], "1: top level: 'audit' is missing; expected a mapping"),
+    "a section that is none": (
+        EGRESS.replace("  file: /var/log/audit.jsonl", "  - x"),
+        "13: audit: expected a mapping",
+    ),
+    "nothing": ("", "1: top level: expected a mapping"),
+}
+
+
+@pytest.mark.parametrize(("text", "said"), RULES.values(), ids=RULES)
+def test_rules_between_keys(tmp_path: Path, text: str, said: str) -> None:
+    assert complaint(tmp_path, text).startswith(f"agent.yaml:{said}")
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("127.0.0.1:0", Address("127.0.0.1", 0)),
+        ("[::1]:7070", Address("::1", 7070)),
+        ("unix:/run/a.sock", Path("/run/a.sock")),
+    ],
+)
+def test_where_a_listener_binds(text: str, address: Any) -> None:
+    assert Listen.parse(text) == Listen(address)
+
+
+@pytest.mark.parametrize("text", ["", "unix:", "unix:a.sock", "unix:./a", "7070", "localhost", "/run/a.sock"])
+def test_where_none_can(text: str) -> None:
+    """A relative socket would depend on where the agent was started."""
+    with pytest.raises(ValueError, match=r"^.*$"):
+        Listen.parse(text)
