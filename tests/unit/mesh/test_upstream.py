@@ -280,3 +280,11 @@ async def test_a_permit_is_sent_as_it_is() -> None:
         assert (request.method, request.target) == (b"POST", b"/api/mcp")
         assert [pair for pair in request.headers if pair[0] != b"content-length"] == [*permit.request.headers]
         upstream.close()
+
+
+async def test_an_error_in_place_of_a_list_is_a_refusal() -> None:
+    async def error(reply: Reply) -> None:
+        body = {"jsonrpc": "2.0", "id": None, "error": {"code": -32603, "message": "secret"}}
+        await reply.send(ResponseHead(200, (JSON,)), json.dumps(body).encode())
+
+    assert await refusal(McpServer(answers={"tools/list": error})) is Reason.MCP_ANSWER_ERROR
