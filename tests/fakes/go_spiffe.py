@@ -14,6 +14,7 @@ import json
 import os
 import re
 import shutil
+import socket
 import subprocess
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -63,19 +64,21 @@ class GoSpiffe:
     async def role(self, name: str, **flags: str) -> AsyncIterator["Program"]:
         """The program in one of its roles; it is gone when the block ends, however that ends."""
         arguments = [part for flag, value in flags.items() for part in (f"-{flag}", value)]
-        process = await asyncio.create_subprocess_exec(
-            self.binary,
-            *(name, *arguments),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            limit=_LONGEST_LINE,
-        )
-        try:
-            yield Program(process)
-        finally:
-            if process.returncode is None:
+        ours, theirs = socket.socketpair()
+        reader, writer = await asyncio.open_unix_connection(sock=ours, limit=_LONGEST_LINE)
+        with theirs:
+            # Not the loop's own way to start a process: uvloop forks, and a child forked from a process in
+            # which gRPC has threads may crash before it becomes the program. `Popen` uses vfork.
+            end = theirs.fileno()
+            process = subprocess.Popen(  # noqa: ASYNC220  see above; it takes a millisecond
+                [str(self.binary), name, *arguments], stdin=end, stdout=end
+            )
+        with process:
+            try:
+                yield Program(reader, writer)
+            finally:
                 process.kill()
-            await process.communicate()
+                writer.close()
 
     async def said(self, name: str, **flags: str) -> list[Event]:
         """Everything that a role says which ends by itself."""
@@ -86,12 +89,9 @@ class GoSpiffe:
 class Program:
     """A run of the program, and what it says."""
 
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        self._process = process
-        self._input = process.stdin
-        self._output = process.stdout
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
 
     async def event(self, *names: str) -> Event:
         """The next event, which has to be one of `names`."""
@@ -116,12 +116,12 @@ class Program:
 
     async def rest(self) -> list[Event]:
         """Ask it to end; what it has still to say."""
-        self._input.close()
+        self._writer.write_eof()
         return await self.until_it_ends()
 
     async def _next(self) -> Event | None:
         async with asyncio.timeout(_PATIENCE):
-            line = await self._output.readline()
+            line = await self._reader.readline()
         return json.loads(line) if line else None
 
 
