@@ -72,6 +72,7 @@ class Reason(Enum):
     SESSION_UNUSABLE = ("mesh.session_unusable", HTTPStatus.BAD_GATEWAY)
     BODY_UNEXPECTED = ("mesh.body_unexpected", HTTPStatus.BAD_REQUEST)
     REQUEST_UNBINDABLE = ("mesh.request_unbindable", HTTPStatus.BAD_REQUEST)
+    CONTENT_TYPE = ("mesh.content_type", HTTPStatus.UNSUPPORTED_MEDIA_TYPE)
 
     # -- TLS -------------------------------------------------------------------------------------------------
     TLS_HANDSHAKE = ("tls.handshake", HTTPStatus.FORBIDDEN)

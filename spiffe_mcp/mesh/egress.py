@@ -52,6 +52,7 @@ def read(request: Request) -> Call | None:
         return None
     if request.method != b"POST":
         raise Refused(Reason.HTTP_METHOD, request.method.decode("ascii"))
+    headers.check_json(request)
     return read_call(parse(request.body), request.headers)
 
 

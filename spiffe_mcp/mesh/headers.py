@@ -6,24 +6,53 @@ stripped by name; it is simply not on the list. Encodings are not either: what i
 so nobody is asked for a compressed answer. Pure.
 """
 
+import re
 from typing import Final
 
 from spiffe_mcp.errors import Reason, Refused
 from spiffe_mcp.http import Headers, Request
+from spiffe_mcp.http.messages import values
 
 USER_CONTEXT: Final = b"mesh-user-context"
 SESSION_ID: Final = b"mcp-session-id"
 
-_MCP: Final = b"mcp-"  # MCP-Protocol-Version, Mcp-Session-Id, Mcp-Method, Mcp-Name, Mcp-Param-*
+_MCP: Final = b"mcp-"  # of an answer: MCP-Protocol-Version, Mcp-Session-Id
+_MCP_PARAM: Final = b"mcp-param-"  # whatever parameter a tool's schema mirrors there
 _REQUEST: Final = frozenset(
-    {b"accept", b"accept-language", b"content-type", b"traceparent", b"tracestate", b"user-agent"}
+    {
+        b"accept",
+        b"accept-language",
+        b"content-type",
+        # By name, not by prefix: to a server of the CGI family (RFC 3875 section 4.1.18) `Mcp-Session_Id` is
+        # another spelling of the header whose owner was checked.
+        b"mcp-method",
+        b"mcp-name",
+        b"mcp-protocol-version",
+        b"mcp-session-id",
+        b"traceparent",
+        b"tracestate",
+        b"user-agent",
+    }
 )
+# RFC 8259 section 11 defines no parameter; clients send this one.
+_JSON: Final = re.compile(rb'application/json[ \t]*(;[ \t]*charset=("utf-8"|utf-8)[ \t]*)?', re.IGNORECASE)
 _RESPONSE: Final = frozenset({b"cache-control", b"content-type", b"retry-after"})
 
 
 def passed_request(headers: Headers) -> Headers:
     """The headers of a request that go on."""
-    return tuple(pair for pair in headers if pair[0] in _REQUEST or pair[0].startswith(_MCP))
+    return tuple(pair for pair in headers if pair[0] in _REQUEST or pair[0].startswith(_MCP_PARAM))
+
+
+def check_json(request: Request) -> None:
+    """Return if `request` says that its body is JSON in UTF-8; raises `Refused(CONTENT_TYPE)`.
+
+    Some servers read the body as its Content-Type says. `charset=utf-7` makes another text of the same bytes
+    (`+ACI-` ends a string), and so another call than the one that was authorised.
+    """
+    kinds = values(request.headers, b"content-type")
+    if len(kinds) != 1 or not _JSON.fullmatch(kinds[0]):
+        raise Refused(Reason.CONTENT_TYPE, ascii(b", ".join(kinds)[:80].decode("latin-1")))
 
 
 def check_bodiless(request: Request) -> None:

@@ -128,6 +128,7 @@ def read(request: Request) -> Inbound:
     if request.method == b"DELETE":
         headers.check_bodiless(request)
         return Inbound.granted(request=request, call=None, header=contexts[0])
+    headers.check_json(request)
     call = read_call(parse(request.body), request.headers)
     return Inbound.granted(request=request, call=call, header=contexts[0])
 
@@ -231,9 +232,13 @@ def _as_seen(refused: Refused, question: PolicyInput, policy: PolicyEngine) -> R
     if question.tool is None:
         return refused
     listing = replace(question, action="tools/list", tool=None, tools=(question.tool,), arguments=None)
-    if question.tool.name in policy.visible_tools(listing):
-        return refused
-    return Hidden(refused.reason, refused.detail)
+    try:
+        is_seen = question.tool.name in policy.visible_tools(listing)
+    except Refused:
+        is_seen = (
+            False  # fail closed: a policy that could not answer would otherwise tell that the tool exists
+        )
+    return refused if is_seen else Hidden(refused.reason, refused.detail)
 
 
 def _question(selected: Selected, environment: str, now: datetime) -> PolicyInput:

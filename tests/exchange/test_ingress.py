@@ -13,6 +13,7 @@ from spiffe_mcp.http import Request
 from spiffe_mcp.identity import BundleSet
 from spiffe_mcp.manifest import LiveView, compare
 from spiffe_mcp.mesh.ingress import Hidden, Memory, PolicyRefused
+from spiffe_mcp.mesh.refusal import Addressee, answer
 from spiffe_mcp.mesh.sessions import Owner, Sessions
 from spiffe_mcp.policy import Decision, PolicyInput, RegoPolicy
 from spiffe_mcp.strict_json import JsonObject
@@ -127,6 +128,13 @@ POLICY_ANY = Ingress(policy=policy('{"allow": true}'))
 # -- why not: what was sent ---------------------------------------------------------------------------------
 
 TWICE = crossed(call())
+UTF_7 = b"application/json; charset=utf-7"
+
+
+def of_type(request: Request, kind: bytes) -> Request:
+    """`request`, with a body that claims to be of this kind."""
+    return with_headers(without(request, b"content-type"), (b"content-type", kind))
+
 
 UNREADABLE = {
     "GET": (replace(crossed(call()), method=b"GET"), Reason.HTTP_METHOD),
@@ -149,6 +157,12 @@ UNREADABLE = {
     "a DELETE with a body": (vouched(delete(b"s", b"{}"), mcp_method=None), Reason.BODY_UNEXPECTED),
     "a batch": (replace(TWICE, body=b"[]"), Reason.MCP_BATCH),
     "two values of one key": (replace(TWICE, body=b'{"id":1,"id":2}'), Reason.JSON_DUPLICATE_KEY),
+    "a body that UTF-7 makes another call": (of_type(crossed(call()), UTF_7), Reason.CONTENT_TYPE),
+    "a body that a form parser would take": (
+        of_type(crossed(call()), b"application/x-www-form-urlencoded"),
+        Reason.CONTENT_TYPE,
+    ),
+    "a body of no type": (without(crossed(call()), b"content-type"), Reason.CONTENT_TYPE),
     "no Host": (without(crossed(call()), b"host"), Reason.HTTP_HOST),
     "two Hosts": (with_headers(crossed(call()), (b"host", b"b.test")), Reason.HTTP_HOST),
     "a name that no context holds": (
@@ -486,6 +500,16 @@ def test_a_complaint_about_arguments_tells_nobody_of_a_tool_hidden_from_him() ->
     refused = Ingress().refused(crossed(call(town="Oslo"), GUEST))
     assert isinstance(refused, Hidden)
     assert not isinstance(Ingress().refused(crossed(call(town="Oslo"))), Hidden)
+
+
+def test_a_policy_that_cannot_say_what_is_visible_does_not_tell_that_a_tool_exists() -> None:
+    """A peer names the user, and so could make the policy fail: a quote is a text that the engine lacks."""
+    unspeakable = replace(ALICE, groups=("research", 'a"b'))
+    for tool in ("get_forecast", "no_such_tool"):
+        request = crossed(call(tool, town="Oslo"), unspeakable)
+        head, body = answer(Ingress().refused(request), Addressee.of(request))
+        assert head.status == 200
+        assert json.loads(body)["error"] == {"code": -32602, "message": f"Unknown tool: {tool}"}
 
 
 # -- the order ----------------------------------------------------------------------------------------------
