@@ -139,6 +139,7 @@ async def test_after_a_rotation_new_calls_shake_hands_anew() -> None:
         for by in (snapshot(old), snapshot(new)):
             await sent(hops, outbound(server, by))
         assert [peer.leaf_der for peer in server.peers] == [old.chain_der[0], new.chain_der[0]]
+        assert len(hops._pools) == 1  # nothing is left that the older SVID opened
 
 
 async def test_a_rotation_cuts_nothing_that_is_running() -> None:

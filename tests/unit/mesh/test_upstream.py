@@ -261,9 +261,11 @@ async def test_a_server_that_is_not_there_is_not_asked_in_another_era() -> None:
     async with serving() as running:
         pass
     route = IngressRoute(NAME, HttpUpstream(Address("127.0.0.1", running.port), "/"), MANIFEST)
+    upstream = Upstream(route, recheck=RECHECK)
     with pytest.raises(Refused) as caught:
-        await Upstream(route, recheck=RECHECK).live(NOW)
+        await upstream.live(NOW)
     assert caught.value.reason is Reason.UPSTREAM_UNREACHABLE
+    assert next(upstream._ids) == 2  # one question was asked
 
 
 async def test_a_permit_is_sent_as_it_is() -> None:
