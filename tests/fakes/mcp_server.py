@@ -61,6 +61,7 @@ class RecordingServer:
         self.handshakes_refused: list[Refused] = []
         self.accepted = 0
         self.port = 0
+        self.http: HttpServer
         self._sessions = count(1)
 
     @property
@@ -73,6 +74,11 @@ class RecordingServer:
         """The bodies of all `tools/call` that came, in order."""
         messages = [json.loads(request.body) for request in self.requests if request.body]
         return [message for message in messages if message["method"] == "tools/call"]
+
+    @property
+    def open(self) -> int:
+        """How many connections there are now."""
+        return len(self.http._connections)
 
     @contextmanager
     def untouched(self) -> Iterator[None]:
@@ -148,7 +154,7 @@ async def serving_mcp(
     server = RecordingServer(tools)
     loop = asyncio.get_running_loop()
     async with asyncio.TaskGroup() as tasks:
-        http = HttpServer(tasks, Limits())
+        http = server.http = HttpServer(tasks, Limits())
 
         def accept() -> asyncio.Protocol:
             server.accepted += 1

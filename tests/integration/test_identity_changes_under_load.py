@@ -11,7 +11,17 @@ from spiffe_mcp.errors import Reason, Refused
 from spiffe_mcp.mesh.routes import Address
 from tests.fakes.mcp_client import Hop, Plain, call, now
 from tests.fakes.mcp_server import serving_mcp
-from tests.fakes.mesh import LIVE, PLANNER, SERVER, Log, Site, provider_at, running_agent, running_mesh
+from tests.fakes.mesh import (
+    LIVE,
+    PLANNER,
+    SERVER,
+    Log,
+    Site,
+    provider_at,
+    recording_ingress,
+    running_agent,
+    running_mesh,
+)
 
 CALLS = 500
 ROTATIONS = 20
@@ -38,6 +48,22 @@ async def test_no_call_fails_while_svids_rotate_twenty_times(folder: Path) -> No
         assert [record["outcome"] for record in records] == ["completed"] * (CALLS + 1)
         assert len({record["peer_address"] for record in records}) > WORKERS, "new SVIDs made new hops"
         assert mesh.log("ingress").report().intact
+
+
+async def test_hops_of_a_former_svid_are_ended(folder: Path) -> None:
+    """A pool that nobody will use again must not keep its connections."""
+    async with running_mesh(folder, egresses=(PLANNER,)) as mesh, recording_ingress(mesh) as ingress:
+        address = f"127.0.0.1:{ingress.port}"
+        config = mesh.site.egress_config(mesh.provider.address, address, log="elsewhere")
+        async with running_agent(config) as egress:
+            client = Plain(tcp(egress.egress))
+            assert (await client.ask(call("echo", text="old"))).text == "old"
+            mesh.provider.rotate()
+            while ingress.accepted < 2:
+                assert (await client.ask(call("echo", text="new"))).text == "new"
+            while ingress.open > 1:  # noqa: ASYNC110  a connection's end has no event for tests
+                await asyncio.sleep(0)
+            client.close()
 
 
 async def test_a_revoked_authority_lets_nobody_in_and_calls_go_on_under_the_new_one(folder: Path) -> None:

@@ -109,9 +109,10 @@ async def test_a_change_seen_in_a_list_that_passes_by_stops_the_next_call(mesh: 
     await still_works(mesh)
     with mesh.server.listing(POISONED):
         assert (await mesh.planner.ask(modern("tools/list"))).tools == ["pay"]
-        with mesh.server.untouched():
-            answer = await mesh.planner.ask(call("echo", text="hi"))
+        called = len(mesh.server.called)
+        answer = await mesh.planner.ask(call("echo", text="hi"))
         assert answer.code == -32602
+        assert len(mesh.server.called) == called
         assert mesh.log("ingress").last()["reason"] == Reason.MANIFEST_TOOL_CHANGED.code
     # What went bad stays bad until the ingress has asked again for itself.
     assert (await mesh.planner.ask(modern("tools/list"))).tools == ["pay"]
