@@ -8,8 +8,9 @@ Opening takes an exclusive lock and finds the end of the chain:
    chain. Only the end is read; `verify` reads all of it.
 
 Fail closed: what cannot be written is `Refused(AUDIT_UNAVAILABLE)`, and the exchange with it. A write that
-failed is taken back, so that the chain stays whole and can go on once there is room; the next line counts the
-records that were `lost`. After a failed fsync nothing is known of the disk, and the log stays closed.
+failed is taken back, so that the chain stays whole. Before the next exchange may begin, a line of its own has
+to say how many records were `lost`: no call is made while nothing can be written. After a failed fsync
+nothing is known of the disk, and the log stays closed.
 
 `always` fsyncs each record before it is acknowledged; `never` leaves that to the kernel: a crash of the
 process loses nothing, a crash of the host what the kernel still held.
@@ -57,6 +58,7 @@ class AuditLog:
         self._size = 0
         self._link = Link()
         self._notes: JsonObject = {}
+        self._lost = 0
 
     @classmethod
     def open(cls, path: Path, *, fsync: Fsync = Fsync.ALWAYS) -> Self:
@@ -94,19 +96,18 @@ class AuditLog:
             raise _unavailable(self._path, "somebody else wrote to the file: verify it, then restart")
         if space.f_bavail * space.f_frsize < MIN_FREE_BYTES:
             raise _unavailable(self._path, "the disk is full")
+        if self._lost:
+            self._write({"kind": "gap"})
 
     def append(self, record: AuditRecord) -> None:
         """See `AuditSink`. The record is written whole or not at all."""
         if self._failed:
             raise _unavailable(self._path, self._failed)
-        line = self._link.seal({**record.document(), **self._notes})
         try:
-            _write_all(self._file, line)
-        except OSError as error:
-            self._take_back()
-            self._notes["lost"] = self._lost() + 1
-            raise _unavailable(self._path, error.strerror or "cannot be written") from None
-        self._link, self._size, self._notes = self._link.after(line), self._size + len(line), {}
+            self._write(record.document())
+        except Refused:
+            self._lost += 1
+            raise
         if self._fsync is Fsync.ALWAYS:
             self._sync()
 
@@ -164,9 +165,16 @@ class AuditLog:
         except OSError as error:
             self._failed = f"a line is torn and cannot be taken back ({error.strerror}): restart"
 
-    def _lost(self) -> int:
-        lost = self._notes.get("lost", 0)
-        return lost if isinstance(lost, int) else 0
+    def _write(self, document: JsonObject) -> None:
+        notes = {**self._notes, "lost": self._lost} if self._lost else self._notes
+        line = self._link.seal({**document, **notes})
+        try:
+            _write_all(self._file, line)
+        except OSError as error:
+            self._take_back()
+            raise _unavailable(self._path, error.strerror or "cannot be written") from None
+        self._link, self._size = self._link.after(line), self._size + len(line)
+        self._notes, self._lost = {}, 0
 
     def _sync(self) -> None:
         try:

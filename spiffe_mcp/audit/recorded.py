@@ -12,11 +12,12 @@ recorded is not made. On exit, and only there, the draft is written, once: nothi
  - left after `complete()`, or after `refuse()`: as it says;
  - left by a `Refused`: refused, with its code;
  - left by an exception: an error, of which the record has the type, since its text may hold anything;
- - cancelled (an exception that is no `Exception`): cancelled;
+ - cancelled (an exception that is no `Exception`): cancelled, or complete if it had been by then;
  - left with nothing said: an error, never a success by default.
 
-If the record cannot be written on exit, the exchange is refused, though the call was made: the answer does
-not go on, and the log counts the gap. A cancellation stays one.
+If the record cannot be written on exit, the exchange is refused, though the call was made: whoever sends the
+answer sends its last piece after the exit, so that it does not go on; the log counts the gap. A cancellation
+stays one.
 
 No I/O of its own, no await.
 """
@@ -112,7 +113,7 @@ def recorded(log: AuditSink, draft: Draft) -> Iterator[Draft]:
         log.append(draft.record())
         raise
     except BaseException:
-        draft.outcome = Outcome.CANCELLED
+        draft.outcome = draft.outcome or Outcome.CANCELLED
         # A cancellation that turned into a refusal would be swallowed by whoever handles refusals.
         with suppress(Refused):
             log.append(draft.record())

@@ -65,6 +65,13 @@ class Reply:
             self._transport.write(_LAST_CHUNK)
         self.finished = True
 
+    def cut(self) -> None:
+        """End the connection in the middle of the body, so that nobody takes a part for the whole."""
+        self._must_be_open()
+        self._transport.close()
+        self.keep_alive = False
+        self.finished = True
+
     def _begin(self, head: ResponseHead, framing: Headers) -> bytes:
         if self.started:
             raise RuntimeError("one request has one response")

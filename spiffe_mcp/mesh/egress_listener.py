@@ -54,9 +54,10 @@ class EgressListener:
         try:
             with recorded(self._around.log, recording.draft(Side.EGRESS, now)) as record:
                 call = self._admit(request, record, now)
-                async with await self._hops.send(call) as response:
-                    await relay.pass_on(response, relay.PassThrough(), reply, self._around.limits)
+                async with await relay.begun(self._hops.send(call), self._around.limits) as response:
+                    ending = await relay.pass_on(response, relay.PassThrough(), reply, self._around.limits)
                 record.complete()
+            await ending.send()
         except Refused as refused:
             await answer_refused(refused, request, reply)
 

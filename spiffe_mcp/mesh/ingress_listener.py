@@ -126,8 +126,9 @@ class _PeerService:
             with recorded(self._around.log, self._draft(now, reply.peername)) as record:
                 server = self._listener.server_at(request.path)
                 permit = await self._admit(request, server, record, now)
-                await self._relay(permit, server, reply, record)
+                ending = await self._relay(permit, server, reply, record)
                 record.complete()
+            await ending.send()
         except Refused as refused:
             await answer_refused(refused, request, reply)
 
@@ -152,11 +153,16 @@ class _PeerService:
         recording.note_decided(record, decided, site.policy)
         return ingress.permit(decided, server.route)
 
-    async def _relay(self, permit: Permit, server: _Server, reply: Reply, record: Draft) -> None:
-        async with await server.upstream.send(permit) as response:
+    async def _relay(self, permit: Permit, server: _Server, reply: Reply, record: Draft) -> relay.Ending:
+        async with await relay.begun(server.upstream.send(permit), self._around.limits) as response:
             _follow_session(permit, response.head, server.memory, record.time)
             passing = _filter(permit, response.head, server.upstream, record)
-            await relay.pass_on(response, passing, reply, self._around.limits)
+            try:
+                return await relay.pass_on(response, passing, reply, self._around.limits)
+            finally:
+                # A client that has its answer may leave a stream before its end: that cancels nothing.
+                if isinstance(passing, AnswerFilter) and passing.answered:
+                    record.complete()
 
 
 def _follow_session(permit: Permit, head: ResponseHead, memory: Memory, now: datetime) -> None:

@@ -49,9 +49,11 @@ class Addressee:
 
 async def answer_refused(refused: Refused, request: Request, reply: Reply) -> None:
     """Tell the caller, if nothing has been said yet; a stream that has begun is cut instead."""
-    if not reply.started:
-        head, body = answer(refused, Addressee.of(request))
-        await reply.send(head, body)
+    if reply.started:
+        reply.cut()
+        return
+    head, body = answer(refused, Addressee.of(request))
+    await reply.send(head, body)
 
 
 def answer(refused: Refused, addressee: Addressee) -> tuple[ResponseHead, bytes]:

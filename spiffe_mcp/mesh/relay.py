@@ -1,6 +1,7 @@
 """Passing an answer on as it arrives: chunk in, filtered chunk out, no faster than the client reads."""
 
 import asyncio
+from collections.abc import Awaitable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -9,6 +10,7 @@ from spiffe_mcp.http import Headers, Reply, Response, ResponseHead
 from spiffe_mcp.http.messages import values
 from spiffe_mcp.mesh import headers
 
+HELD_BYTES: Final = 256 * 1024  # of an answer that is no stream of events, until it is known to be whole
 EVENT_STREAM: Final = "text/event-stream"
 
 
@@ -54,36 +56,80 @@ class Nothing:
         return b""
 
 
-async def pass_on(response: Response, passing: Filter, reply: Reply, limits: StreamLimits) -> None:
-    """Send the answer to the client; raises `Refused(UPSTREAM_TIMEOUT)` or what the filter raises.
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """The last piece of an answer, not sent yet, because the record of the exchange is written before it."""
 
-    A stream of events is begun at once and every event leaves as it comes; other answers that are whole
-    when they arrive leave in one piece.
+    reply: Reply
+    head: ResponseHead
+    rest: bytes
+
+    async def send(self) -> None:
+        """Send it: the answer is whole."""
+        if self.reply.started:
+            await self.reply.write(self.rest)
+            self.reply.finish()
+        else:
+            await self.reply.send(self.head, self.rest)
+
+
+async def begun(response: Awaitable[Response], limits: StreamLimits) -> Response:
+    """The response once its head is there; raises `Refused(UPSTREAM_TIMEOUT)`, or what the wait for it raises."""
+    try:
+        async with asyncio.timeout(min(limits.idle, limits.total)):
+            return await response
+    except TimeoutError:
+        raise Refused(Reason.UPSTREAM_TIMEOUT, "no answer has begun") from None
+
+
+async def pass_on(response: Response, passing: Filter, reply: Reply, limits: StreamLimits) -> Ending:
+    """Send the answer to the client, but for its `Ending`.
+
+    A stream of events is begun at once and every event leaves as it comes; other answers are held back until
+    they are whole, up to `HELD_BYTES`. Raises `Refused(UPSTREAM_TIMEOUT)`, or what the filter raises.
     """
     loop = asyncio.get_running_loop()
     end = loop.time() + limits.total
     head = ResponseHead(response.head.status, headers.passed_response(response.head.headers))
+    events = is_event_stream(response.head.headers)
+    held = _Held(reply, head, 0 if events else HELD_BYTES)
     try:
         async with asyncio.timeout(min(limits.idle, limits.total)) as timeout:
-            if is_event_stream(response.head.headers):
+            if events:
                 await reply.start(head)
             async for chunk in response:
-                await _write(reply, head, passing.feed(chunk))
+                await held.take(passing.feed(chunk))
                 timeout.reschedule(min(loop.time() + limits.idle, end))
     except TimeoutError:
         raise Refused(Reason.UPSTREAM_TIMEOUT) from None
-    if reply.started:
-        await reply.write(passing.finish())
-        reply.finish()
-    else:
-        await reply.send(head, passing.finish())
+    return Ending(reply, head, held.rest() + passing.finish())
 
 
-async def _write(reply: Reply, head: ResponseHead, chunk: bytes) -> None:
-    if chunk:
-        if not reply.started:
-            await reply.start(head)
-        await reply.write(chunk)
+class _Held:
+    """What of an answer has not left yet: everything, up to `bound` bytes."""
+
+    def __init__(self, reply: Reply, head: ResponseHead, bound: int) -> None:
+        self._reply = reply
+        self._head = head
+        self._bound = bound
+        self._pieces: list[bytes] = []
+        self._size = 0
+
+    async def take(self, piece: bytes) -> None:
+        """Hold `piece` back, or let go of all that is held once it is too much."""
+        self._pieces.append(piece)
+        self._size += len(piece)
+        if self._size > self._bound:
+            if not self._reply.started:
+                await self._reply.start(self._head)
+            await self._reply.write(self.rest())
+
+    def rest(self) -> bytes:
+        """What is held, held no more."""
+        rest = b"".join(self._pieces)
+        self._pieces.clear()
+        self._size = 0
+        return rest
 
 
 def content_type(answer_headers: Headers) -> str | None:

@@ -7,7 +7,7 @@ import pytest
 
 from spiffe_mcp.errors import Reason, Refused
 from spiffe_mcp.http import Reply, ResponseHead
-from tests.fakes.mcp_client import Plain, call, initialize, legacy
+from tests.fakes.mcp_client import Plain, call, initialize, legacy, with_header
 from tests.fakes.mcp_server import JSON, STREAM, Message, event, result_of, serving_mcp
 from tests.fakes.mesh import LIVE, Mesh
 
@@ -66,27 +66,42 @@ async def test_the_head_of_a_stream_arrives_before_its_first_event(mesh: Mesh) -
 
 
 async def test_chunked_bodies_pass_both_ways(mesh: Mesh) -> None:
+    """Larger than an agent holds back, so that it is chunked all the way."""
+
     async def in_pieces(message: Message, reply: Reply) -> None:
         whole = result_of(message, message["params"]["arguments"]["text"])
         await reply.start(ResponseHead(200, JSON))
-        for start in range(0, len(whole), 7):
-            await reply.write(whole[start : start + 7])
+        for start in range(0, len(whole), 5000):
+            await reply.write(whole[start : start + 5000])
         reply.finish()
 
-    request = call("echo", text="in pieces")
+    text = "in pieces, " * 50_000
+    request = with_header(call("echo", text=text), "connection", "close")
     head = b"".join(b"%s: %s\r\n" % header for header in request.headers)
-    pieces = (request.body[start : start + 11] for start in range(0, len(request.body), 11))
+    pieces = (request.body[start : start + 1111] for start in range(0, len(request.body), 1111))
     body = b"".join(b"%x\r\n%s\r\n" % (len(piece), piece) for piece in pieces)
     address = next(iter(mesh.egresses.values()))
     with mesh.server.answering(in_pieces):
         reader, writer = await asyncio.open_connection(address.host, address.port)
         writer.write(b"POST %s HTTP/1.1\r\n%stransfer-encoding: chunked\r\n\r\n" % (request.target, head))
         writer.write(body + b"0\r\n\r\n")
-        answered = await reader.readuntil(b"0\r\n\r\n")
-        writer.transport.abort()
-    assert answered.startswith(b"HTTP/1.1 200 ")
-    assert b"in pieces" in answered
+        head, _, chunked = (await reader.read()).partition(b"\r\n\r\n")
+        writer.close()
+    assert head.startswith(b"HTTP/1.1 200 ")
+    assert b"transfer-encoding: chunked" in head
+    assert unchunked(chunked) == result_of({"id": 1}, text)
     assert mesh.server.requests[-1].body == request.body
+
+
+def unchunked(body: bytes) -> bytes:
+    """RFC 9112 section 7.1, without extensions and trailers."""
+    whole = b""
+    while True:
+        size, _, rest = body.partition(b"\r\n")
+        if size == b"0":
+            assert rest == b"\r\n"
+            return whole
+        whole, body = whole + rest[: int(size, 16)], rest[int(size, 16) + 2 :]
 
 
 async def test_one_hop_and_one_connection_to_the_server_carry_many_calls(mesh: Mesh) -> None:
@@ -193,6 +208,26 @@ async def test_a_stream_that_the_server_cuts_is_cut_for_the_client_too(mesh: Mes
     assert b"".join(received) == (event(PROGRESS) if said == "an event" else b"")
     assert mesh.log("ingress").last()["reason"] == Reason.UPSTREAM_BROKEN.code
     await still_works(mesh)
+
+
+async def test_a_cut_stream_is_a_refusal_and_no_fault_of_the_agent(
+    mesh: Mesh, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def dies(_: Message, reply: Reply) -> None:
+        await reply.start(STREAM)
+        await reply.write(event(PROGRESS))
+        reply._transport.abort()
+
+    with mesh.server.answering(dies):
+        async with await mesh.planner.begin(call("echo", text="hi")) as response:
+            chunks = aiter(response)
+            assert await anext(chunks) == event(PROGRESS)
+            with pytest.raises(Refused):
+                await anext(chunks)
+    ours = ("spiffe_mcp.http", "asyncio")
+    faults = [record for record in caplog.records if record.exc_info and record.name.startswith(ours)]
+    # The recording server's own handler did leave its request unanswered; the two agents' did not.
+    assert len(faults) <= 1
 
 
 async def test_a_json_answer_that_the_server_cuts_becomes_an_error(mesh: Mesh) -> None:

@@ -7,7 +7,7 @@ from tests.fakes.links import link
 
 
 def test_a_link_is_short_lived_unless_told_and_never_long_lived() -> None:
-    assert DEFAULT_TTL == timedelta(seconds=60)
+    assert timedelta(seconds=60) == DEFAULT_TTL
     assert DEFAULT_LIMITS.max_lifetime == timedelta(seconds=300)
     assert DEFAULT_LIMITS.clock_skew == timedelta(seconds=30)
 

@@ -199,10 +199,14 @@ class Replied:
     """A reply that keeps what is sent."""
 
     started: bool = False
+    was_cut: bool = False
     sent: tuple[ResponseHead, bytes] | None = None
 
     async def send(self, head: ResponseHead, body: bytes) -> None:
         self.sent = (head, body)
+
+    def cut(self) -> None:
+        self.was_cut = True
 
 
 async def test_a_refusal_is_answered_once_with_its_status() -> None:
@@ -216,4 +220,4 @@ async def test_nothing_is_added_to_a_stream_that_has_begun() -> None:
     """An error in the middle of a stream could pass for a part of the answer; the stream is cut."""
     reply = Replied(started=True)
     await answer_refused(Refused(Reason.UPSTREAM_TIMEOUT), call(), cast("Reply", reply))
-    assert reply.sent is None
+    assert (reply.sent, reply.was_cut) == (None, True)

@@ -10,10 +10,12 @@ import pytest
 from spiffe_mcp.errors import Reason, Refused
 from spiffe_mcp.http import Reply, Response, ResponseHead
 from spiffe_mcp.mesh.relay import (
+    HELD_BYTES,
     Filter,
     Nothing,
     PassThrough,
     StreamLimits,
+    begun,
     content_type,
     is_event_stream,
     pass_on,
@@ -98,7 +100,8 @@ async def passed(
 ) -> list[Any]:
     client = client or Client()
     answer = Answer(ResponseHead(status, (header,) if header else ()), chunks)
-    await pass_on(cast("Response", answer), through or PassThrough(), cast("Reply", client), limits)
+    ending = await pass_on(cast("Response", answer), through or PassThrough(), cast("Reply", client), limits)
+    await ending.send()
     return client.got
 
 
@@ -106,8 +109,23 @@ async def test_an_answer_that_is_held_leaves_in_one_piece() -> None:
     assert await passed(JSON, b"a", b"b", through=Shouting()) == [ResponseHead(200, (JSON,)), b"AB", "end"]
 
 
-async def test_an_answer_that_passes_leaves_as_it_comes() -> None:
-    assert await passed(JSON, b"a", b"b") == [ResponseHead(200, (JSON,)), b"a", b"b", "end"]
+async def test_an_answer_that_passes_leaves_in_one_piece_too() -> None:
+    assert await passed(JSON, b"a", b"b") == [ResponseHead(200, (JSON,)), b"ab", "end"]
+
+
+async def test_an_answer_too_large_to_hold_leaves_as_it_comes() -> None:
+    large = b"a" * (HELD_BYTES + 1)
+    assert await passed(JSON, large, b"b") == [ResponseHead(200, (JSON,)), large, b"b", "end"]
+
+
+async def test_the_last_piece_waits_for_whoever_passes_it_on() -> None:
+    """The record is written before it."""
+    client = Client()
+    answer = Answer(ResponseHead(200, (JSON,)), (b"a",))
+    ending = await pass_on(cast("Response", answer), PassThrough(), cast("Reply", client), PATIENT)
+    assert client.got == []
+    await ending.send()
+    assert client.got == [ResponseHead(200, (JSON,)), b"a", "end"]
 
 
 async def test_a_stream_of_events_is_begun_before_its_first_event() -> None:
@@ -219,3 +237,11 @@ async def test_an_answer_with_two_content_types_is_refused_before_a_byte() -> No
         await pass_on(cast("Response", answer), PassThrough(), cast("Reply", client), PATIENT)
     assert caught.value.reason is Reason.UPSTREAM_BROKEN
     assert client.got == []
+
+
+async def test_an_answer_that_never_begins_is_given_up() -> None:
+    never = asyncio.get_running_loop().create_future()
+    with pytest.raises(Refused) as caught:
+        await begun(never, StreamLimits(idle=0.01))
+    assert caught.value.reason is Reason.UPSTREAM_TIMEOUT
+    assert never.cancelled()
