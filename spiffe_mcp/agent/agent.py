@@ -42,7 +42,10 @@ class Ready:
 async def run(
     config: AgentConfig, *, clock: Callable[[], datetime], on_ready: Callable[[Ready], None]
 ) -> None:
-    """Serve until cancelled; calls `on_ready` once. Raises `Refused` for what cannot be started."""
+    """Serve until cancelled; calls `on_ready` once.
+
+    Raises `Refused` for what cannot be started, alone or in an `ExceptionGroup`.
+    """
     identity = config.identity
     source = WorkloadApiSource(
         identity.socket, spiffe_id=identity.spiffe_id, clock=clock, on_event=_log_event
@@ -65,8 +68,8 @@ async def run(
             ingress = await stack.enter_async_context(listening(config.ingress.listen, inward.accept))
         tasks.create_task(source.run())
         tasks.create_task(snapshots.follow(source.states()))
-        state = await source.wait_ready()
-        on_ready(Ready(state.svid.spiffe_id, egress, ingress))
+        snapshot = await snapshots.first()
+        on_ready(Ready(snapshot.spiffe_id, egress, ingress))
         await asyncio.Event().wait()  # until cancelled
 
 

@@ -26,7 +26,7 @@ class RequestBinding:
     Method and target URI without query, as `htm` and `htu` of DPoP (RFC 9449 section 4.2); SHA-256 of the
     body; and what the body asks of the MCP server: its method and the name of the tool, prompt or resource.
     A request that carries no JSON-RPC method (a stream opened with GET, a response sent back) has neither.
-    URIs are compared octet by octet: both sides build theirs from audience and path, never from `Host`.
+    URIs are compared octet by octet: both sides have to build theirs alike (`mesh.hop_binding`).
     """
 
     method: str

@@ -64,6 +64,9 @@ _BY_REASON: Final[Mapping[Reason, _Error]] = {
     Reason.MCP_VERSION_UNSUPPORTED: _Error(UNSUPPORTED_PROTOCOL_VERSION, "Unsupported protocol version"),
     Reason.MCP_METHOD_UNKNOWN: _Error(METHOD_NOT_FOUND, "Method not found"),
     Reason.MCP_TOOL_UNKNOWN: _Error(INVALID_PARAMS, "Unknown tool"),
+    Reason.MANIFEST_ARGUMENTS_INVALID: _Error(
+        INVALID_PARAMS, "Invalid params: the arguments break the tool's schema"
+    ),
 }
 
 _BY_STATUS: Final[Mapping[HTTPStatus, _Error]] = {

@@ -74,7 +74,7 @@ class Ending:
 
 
 async def begun(response: Awaitable[Response], limits: StreamLimits) -> Response:
-    """The response once its head is there; raises `Refused(UPSTREAM_TIMEOUT)`, or what the wait for it raises."""
+    """The response once its head is there; raises `Refused(UPSTREAM_TIMEOUT)`, or what the wait raises."""
     try:
         async with asyncio.timeout(min(limits.idle, limits.total)):
             return await response

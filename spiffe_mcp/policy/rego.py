@@ -191,9 +191,11 @@ def _explained(report: str, modules: Mapping[str, str]) -> Refused:
 
 
 def _digest(modules: Mapping[str, str], data: JsonObject) -> str:
-    """`sha256:` over every name, source and the data, each with its length: no two policies share one."""
+    """`sha256:` over every source and the data, each with its length: no two policies share one.
+
+    What the files are called and where they stand is left out: it does not change what they decide.
+    """
     whole = sha256()
-    sources = [part for name in sorted(modules) for part in (name, modules[name])]
-    for part in (*sources, conversion.term(data)):
+    for part in (*sorted(modules.values()), conversion.term(data)):
         whole.update(b"%d:" % len(part.encode()) + part.encode())
     return f"sha256:{whole.hexdigest()}"

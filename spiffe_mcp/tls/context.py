@@ -12,7 +12,6 @@ import os
 import ssl
 from collections.abc import Callable
 from datetime import datetime
-from functools import cached_property
 
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
@@ -28,6 +27,9 @@ class TlsIdentity:
     def __init__(self, state: IdentityState, clock: Callable[[], datetime]) -> None:
         self.state = state
         self._clock = clock
+        # Now, not at the first handshake: what cannot be built is found out while there is another state.
+        self._server_context = self._for_servers()
+        self._client_context = self._for_clients()
 
     def accept(self, allowed: AllowedIds) -> TlsSession:
         """The server's end of a connection that only `allowed` peers may open."""
@@ -48,16 +50,14 @@ class TlsIdentity:
 
         return verify
 
-    @cached_property
-    def _server_context(self) -> ssl.SSLContext:
+    def _for_servers(self) -> ssl.SSLContext:
         context = self._context(ssl.PROTOCOL_TLS_SERVER)
         # A resumed session skips the certificate, and with it revocation: a client whose authority is gone
         # would still be let in. No tickets, no resumption.
         context.num_tickets = 0
         return context
 
-    @cached_property
-    def _client_context(self) -> ssl.SSLContext:
+    def _for_clients(self) -> ssl.SSLContext:
         context = self._context(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname = False  # the name that counts is the SPIFFE ID; see TlsSession
         return context

@@ -1,5 +1,6 @@
 """The embedded engine: default deny, undefined refuses, and every failure has its reason."""
 
+import gc
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -252,10 +253,11 @@ def test_the_digest_names_sources_and_data() -> None:
     assert first.version == first.digest
     others = [
         RegoPolicy.compile(source, {"x": 2}),
-        RegoPolicy.compile({"b.rego": source["a.rego"]}, {"x": 1}),
         RegoPolicy.compile({"a.rego": source["a.rego"] + "\n"}, {"x": 1}),
     ]
-    assert len({first.digest, *(other.digest for other in others)}) == 4
+    assert len({first.digest, *(other.digest for other in others)}) == 3
+    elsewhere = RegoPolicy.compile({"b.rego": source["a.rego"]}, {"x": 1})
+    assert elsewhere.digest == first.digest, "what a file is called decides nothing"
     again = RegoPolicy.compile(source, {"x": 1}, "7")
     assert (again.digest, again.version) == (first.digest, "7")
 
@@ -279,6 +281,7 @@ def test_many_decisions_do_not_grow_the_process(policy: PolicyEngine) -> None:
         for _ in range(times):
             policy.decide(question())
             policy.decide(question(rows=0.5))
+        gc.collect()  # the bindings leave cycles; when they are collected is not the question
         return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
 
     before = decide(1_000)
