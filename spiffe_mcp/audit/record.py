@@ -78,6 +78,8 @@ class Target:
     tool: str = ""
     tool_digest: str = ""
     manifest_serial: int | None = None
+    prompt: str = ""
+    resource: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +160,8 @@ class AuditRecord:
         writer.text("server", what.server, MAX_ID)
         writer.text("tool", what.tool)
         writer.text("tool_digest", what.tool_digest)
+        writer.text("prompt", what.prompt)
+        writer.text("resource", what.resource, MAX_ID)
         if what.manifest_serial is not None:
             writer.written["manifest_serial"] = what.manifest_serial
         if self.parameters is not None:

@@ -52,7 +52,8 @@ class EgressListener:
         """One exchange, one `now`, one snapshot, one record."""
         now = self._around.clock()
         try:
-            with recorded(self._around.log, recording.draft(Side.EGRESS, now)) as record:
+            draft = recording.draft(Side.EGRESS, now)
+            with recorded(self._around.log, draft) as record, recording.timed(record, "total"):
                 call = self._admit(request, record, now)
                 async with await relay.begun(self._hops.send(call), self._around.limits) as response:
                     ending = await relay.pass_on(response, relay.PassThrough(), reply, self._around.limits)

@@ -123,7 +123,8 @@ class _PeerService:
         """One exchange, one `now`, one snapshot, one record."""
         now = self._around.clock()
         try:
-            with recorded(self._around.log, self._draft(now, reply.peername)) as record:
+            draft = self._draft(now, reply.peername)
+            with recorded(self._around.log, draft) as record, recording.timed(record, "total"):
                 server = self._listener.server_at(request.path)
                 permit = await self._admit(request, server, record, now)
                 ending = await self._relay(permit, server, reply, record)
@@ -158,7 +159,8 @@ class _PeerService:
             _follow_session(permit, response.head, server.memory, record.time)
             passing = _filter(permit, response.head, server.upstream, record)
             try:
-                return await relay.pass_on(response, passing, reply, self._around.limits)
+                with recording.timed(record, "answer"):
+                    return await relay.pass_on(response, passing, reply, self._around.limits)
             finally:
                 # A client that has its answer may leave a stream before its end: that cancels nothing.
                 if isinstance(passing, AnswerFilter) and passing.answered:

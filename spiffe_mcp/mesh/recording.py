@@ -4,8 +4,11 @@ A phase that has granted something is noted at once, so that the record of a lat
 known by then. What is noted of parameters is decided in `audit`: names and types, and no values.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from time import perf_counter
 from typing import Final
 from uuid import uuid4
 
@@ -37,6 +40,16 @@ HANDSHAKE_RECORDS: Final = 10  # refused handshakes recorded in a second; the re
 def draft(side: Side, now: datetime) -> Draft:
     """An empty record of an exchange that begins now."""
     return Draft(time=now, exchange=str(uuid4()), side=side)
+
+
+@contextmanager
+def timed(record: Draft, phase: str) -> Iterator[None]:
+    """Note how long the inside took, in milliseconds, however it ends."""
+    started = perf_counter()
+    try:
+        yield
+    finally:
+        record.durations_ms = {**record.durations_ms, phase: (perf_counter() - started) * 1000}
 
 
 def address(peername: object) -> str:
@@ -114,9 +127,17 @@ def note_sent(record: Draft, call: OutboundCall) -> None:
 
 
 def _note_call(record: Draft, call: Call | None, shown: frozenset[str]) -> None:
-    tool = call.name or "" if call is not None and call.kind is SubjectKind.TOOL else ""
-    record.target = Target(action=action_of(call), tool=tool)
-    if call is not None and call.arguments is not None:
+    record.target = Target(action=action_of(call))
+    if call is None:
+        return
+    match call.kind:
+        case SubjectKind.TOOL:
+            record.target = replace(record.target, tool=call.name or "")
+        case SubjectKind.PROMPT:
+            record.target = replace(record.target, prompt=call.name or "")
+        case SubjectKind.RESOURCE:
+            record.target = replace(record.target, resource=call.name or "")
+    if call.arguments is not None:
         record.parameters = Parameters.redacted(call.arguments, call.raw, shown)
 
 
