@@ -3,15 +3,14 @@
 `Upstream.send` takes a `Permit` and nothing else, so that no byte can reach the server that was not admitted.
 The one exception is the ingress's own question what tools there are (`tools/list`, in whichever era the
 server speaks), whose answer is held against the signed manifest: the result, a `LiveView`, is what calls are
-admitted by. It is never older than `recheck`; and what passes by in the answers to callers is believed at
-once where it is worse.
+admitted by. It is never older than `recheck`, and it is asked for anew once something worse passes by in the
+answer to a caller.
 """
 
 import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Final
 
@@ -42,7 +41,7 @@ class Upstream:
         self._recheck = recheck
         self._client = HttpClient(self._connect)
         self._view: LiveView | None = None
-        self._seen_at: datetime | None = None
+        self._seen_at = datetime.min.replace(tzinfo=UTC)
         self._asking = asyncio.Lock()
         self._ids = count(1)
 
@@ -52,18 +51,23 @@ class Upstream:
 
     async def live(self, now: datetime) -> LiveView:
         """What the server lists, seen at most `recheck` ago; raises `Refused` if it cannot be learned."""
-        async with self._asking:  # one question at a time serves all who wait
-            if self._view is None or self._seen_at is None or now - self._seen_at > self._recheck:
-                tools, version = await self._list_in_time()
-                self._view = compare(self.route.manifest.manifest, tools, protocol_version=version)
-                self._seen_at = now
-            return self._view
+        if (view := self._fresh(now)) is not None:
+            return view
+        try:
+            # The wait for one's turn counts: behind a silent server, each would wait for all before it.
+            async with asyncio.timeout(TIMEOUT), self._asking:  # one question serves all who wait
+                return self._fresh(now) or await self._asked(now)
+        except TimeoutError:
+            raise Refused(Reason.UPSTREAM_TIMEOUT, "tools/list") from None
 
     def observed(self, view: LiveView) -> None:
-        """A page of tools went by: what is wrong there is wrong from now on, until the next question."""
-        if self._view is not None and view.hidden:
-            exposed = {name: tool for name, tool in self._view.exposed.items() if name not in view.hidden}
-            self._view = replace(self._view, exposed=exposed, hidden={**self._view.hidden, **view.hidden})
+        """A page of tools went by: if it hides one that is exposed, the server is asked before the next call.
+
+        The page itself is not believed. Its caller chose the revision, the language and the cursor that it
+        was asked with, and must not hide by that a tool from everybody else.
+        """
+        if self._view is not None and not self._view.exposed.keys().isdisjoint(view.hidden):
+            self._view = None
 
     def close(self) -> None:
         """End all idle connections."""
@@ -71,12 +75,15 @@ class Upstream:
 
     # -- the ingress's own question -------------------------------------------------------------------------
 
-    async def _list_in_time(self) -> tuple[Sequence[JsonObject], str]:
-        try:
-            async with asyncio.timeout(TIMEOUT):
-                return await self._list_tools()
-        except TimeoutError:
-            raise Refused(Reason.UPSTREAM_TIMEOUT, "tools/list") from None
+    def _fresh(self, now: datetime) -> LiveView | None:
+        """The view, unless it is too old; or nobody knows how old, because the clock was set back."""
+        return self._view if timedelta() <= now - self._seen_at <= self._recheck else None
+
+    async def _asked(self, now: datetime) -> LiveView:
+        tools, version = await self._list_tools()
+        self._view = compare(self.route.manifest.manifest, tools, protocol_version=version)
+        self._seen_at = now
+        return self._view
 
     async def _list_tools(self) -> tuple[Sequence[JsonObject], str]:
         try:

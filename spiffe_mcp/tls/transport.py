@@ -20,21 +20,27 @@ class HandshakeSlots:
     """How many handshakes may run at once, shared by the protocols of one listener.
 
     A handshake costs a signature and two chains before anybody is known: strangers must not queue up work.
+    Nor may strangers who say nothing keep everybody else out: it is the oldest handshake that gives way, for
+    an honest one is over long before it is the oldest of that many.
     """
 
     def __init__(self, limit: int = MAX_HANDSHAKES) -> None:
-        self._free = limit
+        self._limit = limit
+        self._running: dict[object, Callable[[], None]] = {}  # oldest first
 
-    def take(self) -> bool:
-        """Whether one more may begin; whoever was told so gives its place back."""
-        if self._free <= 0:
-            return False
-        self._free -= 1
-        return True
+    def __len__(self) -> int:
+        return len(self._running)
 
-    def give_back(self) -> None:
-        """A handshake has ended, well or not."""
-        self._free += 1
+    def take(self, holder: object, give_way: Callable[[], None]) -> None:
+        """A handshake of `holder` begins; `give_way` ends it, should its place be needed."""
+        if len(self._running) >= self._limit:
+            oldest = next(iter(self._running))
+            self._running.pop(oldest)()
+        self._running[holder] = give_way
+
+    def give_back(self, holder: object) -> None:
+        """The handshake of `holder` has ended, well or not."""
+        self._running.pop(holder, None)
 
 
 class InnerProtocol(Protocol):
@@ -82,10 +88,8 @@ class TlsProtocol(asyncio.Protocol, asyncio.Transport):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._socket = cast("asyncio.Transport", transport)
-        if self._slots is not None and not self._slots.take():
-            self._slots = None
-            self._refuse(Refused(Reason.TLS_BUSY, "too many handshakes in progress"))
-            return
+        if self._slots is not None:
+            self._slots.take(self, self._give_way)
         self._set_deadline(self._handshake_timed_out)
         self._advance(self._session.start)
 
@@ -199,11 +203,14 @@ class TlsProtocol(asyncio.Protocol, asyncio.Transport):
     def _handshake_timed_out(self) -> None:
         self._refuse(Refused(Reason.TLS_TIMEOUT, f"no handshake within {self._handshake_timeout:g} s"))
 
+    def _give_way(self) -> None:
+        self._refuse(Refused(Reason.TLS_BUSY, "the oldest of too many handshakes"))
+
     def _handshake_over(self) -> None:
         if self._deadline is not None:
             self._deadline.cancel()
         if self._slots is not None:
-            self._slots.give_back()
+            self._slots.give_back(self)
             self._slots = None
 
     def _set_deadline(self, then: Callable[[], None]) -> None:

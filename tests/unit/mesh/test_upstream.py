@@ -203,17 +203,52 @@ def seen(*tools: Any) -> LiveView:
     return compare(MANIFEST.manifest, tools, protocol_version="2026-07-28")
 
 
-async def test_what_passes_by_is_believed_at_once_where_it_is_worse_and_only_there() -> None:
-    async with reaching(McpServer(pages=[[FORECAST]])) as reached:
+async def test_something_worse_that_passes_by_has_the_server_asked_before_the_next_call() -> None:
+    server = McpServer(pages=[[FORECAST]])
+    async with reaching(server) as reached:
         await reached.upstream.live(NOW)
-        reached.upstream.observed(seen({**FORECAST, "title": "!"}, ALERT))
+        server.pages = [[{**FORECAST, "title": "!"}]]
+        reached.upstream.observed(seen({**FORECAST, "title": "!"}))
         view = await reached.upstream.live(NOW)
         assert view.exposed == {}
         assert view.hidden == {"get_forecast": Reason.MANIFEST_TOOL_CHANGED}
-        reached.upstream.observed(seen(FORECAST))
-        assert (await reached.upstream.live(NOW)).exposed == {}
-        after = await reached.upstream.live(NOW + 2 * RECHECK)
-        assert after.exposed.keys() == {"get_forecast"}
+
+
+async def test_a_page_that_a_caller_had_worded_for_itself_hides_nothing_from_others() -> None:
+    """A caller chooses the revision and the language that it asks in; some servers answer differently."""
+    async with reaching(McpServer(pages=[[FORECAST]])) as reached:
+        await reached.upstream.live(NOW)
+        reached.upstream.observed(seen({**FORECAST, "title": "Wetter"}))
+        assert (await reached.upstream.live(NOW)).exposed.keys() == {"get_forecast"}
+
+
+@pytest.mark.parametrize("tools", [(FORECAST,), (FORECAST, ALERT), ({**FORECAST, "name": "other"},)])
+async def test_what_passes_by_and_is_no_worse_asks_nothing(tools: Any) -> None:
+    async with reaching(McpServer(pages=[[FORECAST]])) as reached:
+        await reached.upstream.live(NOW)
+        reached.upstream.observed(seen(*tools))
+        await reached.upstream.live(NOW)
+        assert reached.asked.count("server/discover") == 1
+
+
+async def test_a_clock_that_was_set_back_makes_no_answer_younger() -> None:
+    async with reaching(McpServer()) as reached:
+        await reached.upstream.live(NOW)
+        await reached.upstream.live(NOW - timedelta(days=1))
+        assert reached.asked.count("server/discover") == 2
+
+
+async def test_nobody_waits_for_a_silent_server_longer_than_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not once for himself and once more for each who asked before him."""
+    monkeypatch.setattr(upstream_module, "TIMEOUT", 0.2)
+
+    async def never(_: Reply) -> None:
+        await asyncio.Event().wait()
+
+    async with reaching(McpServer(answers={"tools/list": never})) as reached, asyncio.timeout(1):
+        waits = (reached.upstream.live(NOW) for _ in range(20))
+        refusals = await asyncio.gather(*waits, return_exceptions=True)
+    assert {str(refusal) for refusal in refusals} == {"upstream.timeout: tools/list"}
 
 
 def test_what_passes_by_before_the_first_question_is_left_to_it() -> None:
