@@ -4,10 +4,12 @@ Enters: issuer and `jti` of a verified context, how long it could be accepted, a
 a refusal. Ask it last, and only about verified contexts: else a stranger could use up somebody's `jti`.
 
 Bounded: at `capacity` it refuses every new link until some have expired. It fails closed, for to forget one
-would be to accept it again. A guard for each peer keeps one peer from using up the memory of the others.
+would be to accept it again. No issuer may hold more than is still free, so one alone fills half of it, and
+what is left to the others is halved by each who does the same, but never gone.
 Pure in its answers: no clock, no lock (one event loop owns a guard), no I/O.
 """
 
+from collections import Counter
 from datetime import datetime
 from hashlib import blake2b
 from math import ceil
@@ -29,7 +31,8 @@ class ReplayGuard:
     def __init__(self, capacity: int) -> None:
         self._capacity = capacity
         self._seen: set[bytes] = set()
-        self._buckets: dict[int, list[bytes]] = {}
+        self._held: Counter[SpiffeId] = Counter()
+        self._buckets: dict[int, dict[SpiffeId, list[bytes]]] = {}
         self._horizon = 0  # the latest second for which buckets were dropped
 
     def __len__(self) -> int:
@@ -39,7 +42,7 @@ class ReplayGuard:
         """Remember the link until `expires` of its `VerifiedContext`, from when on `verify` refuses it.
 
         Raises `Refused`: CONTEXT_REPLAYED for a second sight, CONTEXT_REPLAY_FULL when nothing more can be
-        remembered.
+        remembered of this issuer.
         """
         self._forget_until(int(now.timestamp()))
         last_second = ceil(expires.timestamp())
@@ -49,17 +52,22 @@ class ReplayGuard:
         entry = _digest(issuer, jti)
         if entry in self._seen:
             raise Refused(Reason.CONTEXT_REPLAYED)
-        if len(self._seen) >= self._capacity:
-            raise Refused(Reason.CONTEXT_REPLAY_FULL, f"{self._capacity} links that have not expired")
+        held, free = self._held[issuer], self._capacity - len(self._seen)
+        if free <= held:
+            raise Refused(Reason.CONTEXT_REPLAY_FULL, f"{held} links that have not expired, room for {free}")
         self._seen.add(entry)
-        self._buckets.setdefault(last_second, []).append(entry)
+        self._held[issuer] += 1
+        self._buckets.setdefault(last_second, {}).setdefault(issuer, []).append(entry)
 
     def _forget_until(self, second: int) -> None:
         if second <= self._horizon:
             return
         self._horizon = second
         for expired in [bucket for bucket in self._buckets if bucket <= second]:
-            self._seen.difference_update(self._buckets.pop(expired))
+            for issuer, entries in self._buckets.pop(expired).items():
+                self._seen.difference_update(entries)
+                self._held[issuer] -= len(entries)
+        self._held = +self._held  # without those who hold nothing
 
 
 def _digest(issuer: SpiffeId, jti: str) -> bytes:

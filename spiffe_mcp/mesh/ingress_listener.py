@@ -36,7 +36,7 @@ from spiffe_mcp.policy import PolicyEngine
 from spiffe_mcp.strict_json import JsonObject
 from spiffe_mcp.tls import HandshakeSlots, Peer, TlsProtocol
 
-REPLAY_CAPACITY: Final = 200_000  # user contexts remembered at a time, for each server
+REPLAY_CAPACITY: Final = 400_000  # user contexts remembered at a time, for each server; half by one peer
 MAX_TTL_MS: Final = 60_000  # how long a client may keep a list of tools
 
 

@@ -1,6 +1,7 @@
 """Binding a listener, on TCP or on a Unix socket, and saying where it is bound."""
 
 import asyncio
+import errno
 import os
 import socket
 from collections.abc import AsyncIterator, Callable
@@ -33,19 +34,43 @@ async def listening(
     except OSError as error:
         raise Refused(Reason.LISTEN_FAILED, f"{address}: {error.strerror}") from None
     make = loop.create_unix_server if isinstance(address, Path) else loop.create_server
+    bound = _seen_at(address)
     server = await make(accept, sock=listener, backlog=_BACKLOG)
     try:
         yield address if isinstance(address, Path) else Address(address.host, listener.getsockname()[1])
     finally:
         server.close()
         if isinstance(address, Path):
-            _remove(address)
+            _remove_own(address, bound)
 
 
-def _remove(path: Path) -> None:
-    """Remove a socket. Anything else at that path stays: a misspelt path must not cost a file."""
-    if path.is_socket():
+def _seen_at(address: Address | Path) -> os.stat_result | None:
+    """What is at that path, to know it again."""
+    try:
+        return address.lstat() if isinstance(address, Path) else None
+    except OSError:
+        return None
+
+
+def _remove_own(path: Path, bound: os.stat_result | None) -> None:
+    """Remove the socket that was bound at `path`; another agent's that is there by now stays."""
+    there = _seen_at(path)
+    if bound is not None and there is not None and os.path.samestat(there, bound):
         path.unlink(missing_ok=True)
+
+
+def _remove_stale(path: Path) -> None:
+    """Remove a socket that nobody serves. Anything else at that path stays, and binding fails on it.
+
+    A misspelt path must not cost a file, and a second agent must not take the callers of the first.
+    """
+    if not path.is_socket():
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)  # noqa: FBT003  its one argument
+        # Any other answer, a full backlog or a permission that is missing, means that somebody is there.
+        if probe.connect_ex(str(path)) == errno.ECONNREFUSED:
+            path.unlink(missing_ok=True)
 
 
 def _tcp(address: Address) -> socket.socket:
@@ -64,7 +89,7 @@ def _unix(path: Path) -> socket.socket:
     """A socket that only this user may connect to. A stale one of an earlier run is replaced."""
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        _remove(path)
+        _remove_stale(path)
         mask = os.umask(0o177)
         try:
             listener.bind(str(path))

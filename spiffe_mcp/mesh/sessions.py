@@ -8,7 +8,7 @@ Pure in its answers: no clock, no I/O; one event loop owns a table.
 """
 
 import re
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -31,12 +31,16 @@ class Owner:
 
 
 class Sessions:
-    """The sessions of one upstream. Full of live ones, it refuses more rather than forget one."""
+    """The sessions of one upstream. Full of live ones, it refuses more rather than forget one.
+
+    No peer may hold more than are still free: one alone fills half of the table, and never all of it.
+    """
 
     def __init__(self, capacity: int = 10_000, idle: timedelta = timedelta(minutes=30)) -> None:
         self._capacity = capacity
         self._idle = idle
         self._owners: OrderedDict[bytes, tuple[Owner, datetime]] = OrderedDict()  # least recently used first
+        self._held: Counter[SpiffeId] = Counter()  # by peer
 
     def __len__(self) -> int:
         return len(self._owners)
@@ -51,8 +55,8 @@ class Sessions:
         known = self._owners.get(session)
         if not _ID.fullmatch(session) or (known is not None and known[0] != owner):
             raise Refused(Reason.SESSION_UNUSABLE)
-        if known is None and len(self._owners) >= self._capacity:
-            raise Refused(Reason.SESSIONS_FULL, f"{self._capacity} live sessions")
+        if known is None:
+            self._make_room(owner)
         self._owners[session] = (owner, now)
         self._owners.move_to_end(session)
 
@@ -67,11 +71,19 @@ class Sessions:
 
     def ended(self, session: bytes) -> None:
         """The session is no more."""
-        self._owners.pop(session, None)
+        known = self._owners.pop(session, None)
+        if known is not None:
+            self._held[known[0].peer] -= 1
+
+    def _make_room(self, owner: Owner) -> None:
+        held, free = self._held[owner.peer], self._capacity - len(self._owners)
+        if free <= held:
+            raise Refused(Reason.SESSIONS_FULL, f"{held} live sessions, room for {free}")
+        self._held[owner.peer] += 1
 
     def _forget_idle(self, now: datetime) -> None:
         while self._owners:
             session, (_, used) = next(iter(self._owners.items()))
             if now - used <= self._idle:
                 return
-            del self._owners[session]
+            self.ended(session)

@@ -1,5 +1,6 @@
 """A link is good once, and to forget is to fail closed."""
 
+from contextlib import suppress
 from datetime import timedelta
 
 import pytest
@@ -64,7 +65,7 @@ def test_a_link_is_accepted_until_the_end_of_its_last_second() -> None:
 
 
 def test_what_has_expired_is_forgotten() -> None:
-    guard = ReplayGuard(10)
+    guard = ReplayGuard(20)
     for place in range(10):
         guard.check(PLANNER, str(place), NOW + place * SECOND + SECOND, NOW)
     guard.check(PLANNER, "new", NOW + MINUTE, NOW + 5 * SECOND)
@@ -72,7 +73,7 @@ def test_what_has_expired_is_forgotten() -> None:
 
 
 def test_a_full_guard_refuses_what_is_new_until_something_expires() -> None:
-    guard = ReplayGuard(2)
+    guard = ReplayGuard(4)
     guard.check(PLANNER, "1", NOW + SECOND, NOW)
     guard.check(PLANNER, "2", NOW + MINUTE, NOW)
     assert refusal_of(guard, "3") is Reason.CONTEXT_REPLAY_FULL
@@ -99,3 +100,26 @@ def test_a_clock_set_back_accepts_nothing_a_second_time() -> None:
 
 def test_a_capacity_of_nothing_accepts_nothing() -> None:
     assert refusal_of(ReplayGuard(0), "1") is Reason.CONTEXT_REPLAY_FULL
+
+
+def accepted(guard: ReplayGuard, issuer: SpiffeId, many: int) -> int:
+    """How many of so many links of `issuer` find room."""
+    before = len(guard)
+    for jti in range(many):
+        with suppress(Refused):
+            guard.check(issuer, str(jti), NOW + MINUTE, NOW)
+    return len(guard) - before
+
+
+def test_one_issuer_leaves_room_for_others() -> None:
+    guard = ReplayGuard(100)
+    assert [accepted(guard, PLANNER, 1000), accepted(guard, OTHER, 1000)] == [50, 25]
+
+
+def test_what_an_issuer_holds_is_counted_down_as_it_expires() -> None:
+    guard = ReplayGuard(100)
+    accepted(guard, PLANNER, 1000)
+    guard.check(PLANNER, "later", NOW + 2 * MINUTE, NOW + MINUTE)
+    assert len(guard) == 1
+    assert accepted(guard, PLANNER, 0) == 0
+    assert guard._held == {PLANNER: 1}

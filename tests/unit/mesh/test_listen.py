@@ -76,6 +76,28 @@ async def test_a_stale_socket_of_an_earlier_run_is_replaced(tmp_path: Path) -> N
         assert await heard(path) == b"hello"
 
 
+async def test_a_socket_that_is_served_is_not_taken_from_who_serves_it(tmp_path: Path) -> None:
+    path = tmp_path / "egress.sock"
+    async with listening(path, Greeting):
+        assert "Address already in use" in (await failure(path)).detail
+        assert await heard(path) == b"hello"
+
+
+async def test_a_socket_that_another_has_put_there_since_is_left_to_it(tmp_path: Path) -> None:
+    path = tmp_path / "egress.sock"
+    async with listening(path, Greeting):
+        path.unlink()
+        with socket.socket(socket.AF_UNIX) as other:
+            other.bind(str(path))
+            there = path.lstat()
+    assert path.lstat() == there
+
+
+async def test_a_socket_that_is_gone_already_is_no_trouble(tmp_path: Path) -> None:
+    async with listening(tmp_path / "egress.sock", Greeting):
+        (tmp_path / "egress.sock").unlink()
+
+
 async def failure(address: Address | Path) -> Refused:
     with pytest.raises(Refused) as caught:
         async with listening(address, Greeting):

@@ -128,3 +128,16 @@ def test_an_id_is_visible_ascii(session: bytes) -> None:
 @pytest.mark.parametrize("session", [b"", b"a b", b"\xff", b"a\n", b"\x7f", b"x" * (MAX_ID_BYTES + 1)])
 def test_nothing_else_is_an_id(session: bytes) -> None:
     assert opening(Sessions(), session) is Reason.SESSION_UNUSABLE
+
+
+def test_one_peer_leaves_room_for_others() -> None:
+    sessions = Sessions(capacity=8)
+    other = replace(ALICE, peer=SpiffeId.parse("spiffe://a.test/other"))
+    for owner, fits in ((ALICE, 4), (other, 2)):
+        for number in range(fits):
+            sessions.opened(f"{owner.peer}{number}".encode(), owner, NOW)
+        with pytest.raises(Refused) as caught:
+            sessions.opened(b"more", owner, NOW)
+        assert caught.value.reason is Reason.SESSIONS_FULL
+    sessions.ended(f"{other.peer}0".encode())
+    sessions.opened(b"more", other, NOW)
