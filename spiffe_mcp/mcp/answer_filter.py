@@ -143,7 +143,13 @@ class _StreamFilter(AnswerFilter):
         return b"".join([self._pass_event(event) for event in self._decoder.feed(chunk)])
 
     def finish(self) -> bytes:
-        """Nothing: an event that the end cut off is discarded (WHATWG HTML 9.2.6), never completed."""
+        """Nothing: an event that the end cut off is discarded (WHATWG HTML 9.2.6), never completed.
+
+        A stream may end before its answer only for a client that can ask for the rest with GET, and here it
+        cannot: such an end is a cut, and no completed call.
+        """
+        if self._id is not None and not self.answered:
+            raise Refused(Reason.MCP_ANSWER_MISSING)
         return b""
 
     def _pass_event(self, event: Event) -> bytes:

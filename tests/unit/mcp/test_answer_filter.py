@@ -188,8 +188,14 @@ def test_a_notification_is_not_a_json_answer() -> None:
     assert refused.value.reason is Reason.MCP_ANSWER_UNEXPECTED
 
 
-def test_an_event_that_the_end_cut_off_is_discarded() -> None:
-    assert filtered(CALL, STREAM, b"data: " + captured.MODERN_CALLED) == b""
+@pytest.mark.parametrize("stream", [b"", b": wait\n\n", b"data: " + captured.MODERN_CALLED])
+def test_a_stream_that_ends_before_its_answer_is_cut(stream: bytes) -> None:
+    """Nobody can ask for the rest; and an event that the end cut off is none."""
+    answer = AnswerFilter.for_call(CALL, STREAM, unused)
+    answer.feed(stream)
+    with pytest.raises(Refused) as caught:
+        answer.finish()
+    assert caught.value.reason is Reason.MCP_ANSWER_MISSING
 
 
 def test_a_json_body_over_the_limit_is_refused_as_it_comes() -> None:
