@@ -1,12 +1,13 @@
 """Writes `docs/reference/reasons.md` from `spiffe_mcp/errors.py`; with `--check` it only tells whether to.
 
-What a code means stands in its name and in the room that decides it. So the page is a table of codes, HTTP
-statuses and links to the deciding modules, and cannot say anything that the code does not.
+Codes, sections, HTTP statuses and the deciding modules are the code's own. What an operator reads of a code
+stands in `reasons.toml` beside this file, a sentence or two for each, and no code is without.
 """  # noqa: INP001  scripts are no package
 
 import re
 import sys
-from collections.abc import Iterator
+import tomllib
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -14,6 +15,7 @@ from spiffe_mcp.errors import Reason
 
 ROOT: Final = Path(__file__).parents[2]
 PACKAGE: Final = ROOT / "spiffe_mcp"
+MEANINGS: Final = Path(__file__).with_name("reasons.toml")
 TARGET: Final = ROOT / "docs" / "reference" / "reasons.md"
 
 # These put a reason into words for a caller, and decide nothing.
@@ -22,19 +24,6 @@ ANSWERING: Final = frozenset({"mcp/answers.py", "mesh/refusal.py"})
 _SECTION: Final = re.compile(r"    # -- (.+?) -+$")
 _MEMBER: Final = re.compile(r"    ([A-Z][A-Z0-9_]*) = \(")
 _NAMED: Final = re.compile(r"\bReason\.([A-Z][A-Z0-9_]*)\b")
-
-_ACRONYMS: Final = {
-    "api": "API",
-    "ca": "CA",
-    "crl": "CRL",
-    "id": "ID",
-    "mcp": "MCP",
-    "san": "SAN",
-    "sans": "SANs",
-    "svid": "SVID",
-    "uri": "URI",
-    "utf8": "UTF-8",
-}
 
 _INTRODUCTION: Final = """\
 # Reasons
@@ -45,14 +34,27 @@ the JSON-RPC error (`data.reason`). The status is the one of the HTTP answer, wh
 JSON-RPC error inside an ordinary answer. A tool that a caller may not see is answered as "Unknown tool",
 whatever the reason.
 
+What exactly was found stands behind the code on standard error, and in the record as `error`: the detail.
+
 The last column leads to the code that decides, with the clause that it follows. Made by `scripts/reference`.
 """
 
 
 def reference() -> str:
     """The whole page."""
-    deciding = decided_in()
-    return "".join([_INTRODUCTION, *(_section(title, names, deciding) for title, names in sections())])
+    said, deciding = meanings(), decided_in()
+    rows = {
+        name: _row(reason, said[reason.code], deciding[name]) for name, reason in Reason.__members__.items()
+    }
+    return "".join(
+        [_INTRODUCTION, *(_section(title, map(rows.__getitem__, names)) for title, names in sections())]
+    )
+
+
+def meanings() -> dict[str, str]:
+    """What happened and what to do about it, by code."""
+    rooms: dict[str, dict[str, str]] = tomllib.loads(MEANINGS.read_text())
+    return {f"{room}.{word}": said for room, words in rooms.items() for word, said in words.items()}
 
 
 def sections() -> Iterator[tuple[str, list[str]]]:
@@ -79,15 +81,12 @@ def decided_in() -> dict[str, list[str]]:
     return deciding
 
 
-def _section(title: str, names: list[str], deciding: dict[str, list[str]]) -> str:
-    heading = (
-        f"\n## {title[0].upper()}{title[1:]}\n\n| code | status | meaning | decided in |\n|---|---|---|---|\n"
-    )
-    return heading + "".join(_row(Reason[name], deciding[name]) for name in names)
+def _section(title: str, rows: Iterable[str]) -> str:
+    heading = "| code | status | what happened, and what to do | decided in |\n|---|---|---|---|\n"
+    return f"\n## {title[0].upper()}{title[1:]}\n\n{heading}{''.join(rows)}"
 
 
-def _row(reason: Reason, modules: list[str]) -> str:
-    meaning = " ".join(_ACRONYMS.get(word, word) for word in reason.code.partition(".")[2].split("_"))
+def _row(reason: Reason, meaning: str, modules: list[str]) -> str:
     links = ", ".join(f"[{module}](../../spiffe_mcp/{module})" for module in modules)
     return f"| `{reason.code}` | {reason.status.value} | {meaning} | {links} |\n"
 

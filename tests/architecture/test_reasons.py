@@ -52,6 +52,23 @@ def test_every_reason_stands_in_a_section() -> None:
     assert [name for _, names in reference.sections() for name in names] == [*Reason.__members__]
 
 
+def test_every_reason_has_a_meaning_and_every_meaning_a_reason() -> None:
+    assert reference.meanings().keys() == {reason.code for reason in Reason}
+
+
+@pytest.mark.parametrize(("code", "meaning"), reference.meanings().items(), ids=reference.meanings())
+def test_a_meaning_is_what_happened_and_perhaps_what_to_do(code: str, meaning: str) -> None:
+    """In full sentences, that stand in a cell of a table, and do not just repeat the code."""
+    assert meaning.endswith(".")
+    assert len(re.findall(r"\.(?= |$)", meaning)) <= 2
+    assert not {*"\n|"} & {*meaning}
+    assert len(meaning.split()) > 2 + len(code.replace("_", ".").split("."))
+
+
+def test_no_two_reasons_mean_the_same() -> None:
+    assert len({*reference.meanings().values()}) == len(reference.meanings())
+
+
 def test_the_reference_is_up_to_date() -> None:
     assert reference.main(["--check"]) == 0, "run scripts/reference"
 
