@@ -4,8 +4,9 @@ Go's `encoding/json` matches keys by simple folding (so `U+017F` is an s and `U+
 `equalsIgnoreCase` also takes `U+0131` for an i. A body whose `Name` was ignored here and obeyed there would
 be a body authorised for another tool. Such keys are refused: a name that matters has one spelling.
 
-The members of a tool's `arguments` are not known here. Who knows the signed schema checks them the same way,
-with `ExactKeys` of its property names: a policy that reads `path` must not be passed by a `Path`.
+The members of a tool's `arguments` are not known here. The ingress, which knows the signed schema, checks
+them the same way, with `ExactKeys` of its property names: a policy that reads `path` must not be passed by a
+`Path`. Members of objects further down are the schema's affair.
 """
 
 from collections.abc import Collection

@@ -8,7 +8,7 @@ left out and none can come too early. Every phase either grants or raises `Refus
  `authenticate`  3. the context holds for this peer, this audience, this request, now; and was not seen before
                  4. a legacy session is the one that this caller opened for this user
  `select`        5. the tool is in the verified manifest, and its live definition is the signed one
- `decide`        6. the arguments satisfy the signed schema
+ `decide`        6. the arguments satisfy the signed schema, in its spelling
                  7. policy is asked
  `permit`        8. it allowed the call: the bytes that were decided on, and no other, may be sent
 
@@ -26,7 +26,7 @@ from spiffe_mcp.errors import Reason, Refused
 from spiffe_mcp.http import Request
 from spiffe_mcp.http.messages import values
 from spiffe_mcp.manifest import LiveView, Manifest, SignedTool, VerifiedManifest
-from spiffe_mcp.mcp import Call, Kind, parse, read_call
+from spiffe_mcp.mcp import Call, ExactKeys, Kind, parse, read_call
 from spiffe_mcp.mesh import headers
 from spiffe_mcp.mesh.hop_binding import hop_binding
 from spiffe_mcp.mesh.routes import IngressRoute
@@ -42,6 +42,7 @@ from spiffe_mcp.policy import (
     ToolInput,
     UserInput,
 )
+from spiffe_mcp.strict_json import JsonObject
 from spiffe_mcp.tls import Peer
 
 SESSION_END = (
@@ -175,6 +176,7 @@ def decide(selected: Selected, *, policy: PolicyEngine, environment: str, now: d
     # (6) Absent arguments are none (MCP server/tools "Calling Tools").
     if selected.tool is not None:
         try:
+            _check_spelling(selected.tool, question.arguments or {})
             selected.tool.validate_arguments(question.arguments or {})
         except Refused as refused:
             raise _as_seen(refused, question, policy) from None
@@ -225,6 +227,18 @@ def _exposed(name: str, live: LiveView) -> SignedTool:
         # The audit record has the true reason; the caller sees one answer for all of them.
         raise Refused(live.hidden.get(name, Reason.MCP_TOOL_UNKNOWN), name)
     return tool
+
+
+def _check_spelling(tool: SignedTool, arguments: JsonObject) -> None:
+    """Return if no argument is another spelling of a signed one; raises `Refused(MCP_KEY_CASE)`.
+
+    A schema that admits further members admits `Path` beside `path`: policy reads the one, a server whose
+    parser folds case (Go's) the other.
+    """
+    schema = tool.definition["inputSchema"]
+    properties = schema.get("properties") if isinstance(schema, dict) else None
+    if isinstance(properties, dict):
+        ExactKeys(frozenset(properties)).check(arguments)
 
 
 def _as_seen(refused: Refused, question: PolicyInput, policy: PolicyEngine) -> Refused:

@@ -11,7 +11,7 @@ from spiffe_mcp.context import ReplayGuard
 from spiffe_mcp.errors import Reason, Refused
 from spiffe_mcp.http import Request
 from spiffe_mcp.identity import BundleSet
-from spiffe_mcp.manifest import LiveView, compare
+from spiffe_mcp.manifest import LiveView, compare, statement, verify_manifest
 from spiffe_mcp.mesh.ingress import Hidden, Memory, PolicyRefused
 from spiffe_mcp.mesh.refusal import Addressee, answer
 from spiffe_mcp.mesh.sessions import Owner, Sessions
@@ -26,6 +26,7 @@ from tests.exchange.playbook import (
     MANIFEST,
     NOW,
     PLANNER,
+    PUBLISHER,
     REVIEWER,
     WEATHER,
     Ingress,
@@ -500,6 +501,23 @@ def test_a_complaint_about_arguments_tells_nobody_of_a_tool_hidden_from_him() ->
     refused = Ingress().refused(crossed(call(town="Oslo"), GUEST))
     assert isinstance(refused, Hidden)
     assert not isinstance(Ingress().refused(crossed(call(town="Oslo"))), Hidden)
+
+
+def test_no_argument_is_another_spelling_of_one_that_policy_reads() -> None:
+    """To a Go server `City` is `city`, and the last one counts."""
+    schema: JsonObject = {"type": "object", "properties": {"city": {"type": "string"}}}
+    definition: JsonObject = {"name": "lookup", "inputSchema": schema}
+    sealed = publisher.seal(statement.write(publisher.manifest([definition])), PUBLISHER)
+    trust = publisher.policy(publisher=PUBLISHER)
+    ingress = Ingress(
+        manifest=(manifest := verify_manifest(sealed, trust, publisher.SERVER, NOW)),
+        live=compare(manifest.manifest, [definition], protocol_version="2026-07-28"),
+        policy=policy('{"allow": true} if input.arguments.city == "Oslo"'),
+    )
+    ingress.admit(crossed(call("lookup", city="Oslo", town="x")))
+    for twin in ("City", "c\u0131ty"):
+        refused = ingress.refused(crossed(call("lookup", **{"city": "Oslo", twin: "Bergen"})))
+        assert refused.reason is Reason.MCP_KEY_CASE
 
 
 def test_a_policy_that_cannot_say_what_is_visible_does_not_tell_that_a_tool_exists() -> None:
