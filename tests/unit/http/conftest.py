@@ -15,5 +15,6 @@ def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEv
 @pytest.fixture(autouse=True)
 def nothing_is_left_open() -> Iterator[None]:
     """A transport or coroutine that nobody closed complains when it is collected, and warnings are errors."""
+    gc.freeze()  # what was there before is not looked through again, test by test
     yield
     gc.collect()
