@@ -121,6 +121,11 @@ class ServerConnection(asyncio.Protocol):
         self._set_deadline(None)
         self._set_stalled(None)
         self._gate.break_()
+        # Now, and not when the garbage collector finds the cycle of parser and connection: it counts objects,
+        # and a few cut uploads are few objects and many bytes.
+        self._reset_message()
+        self._early.clear()
+        self._pending.clear()
         if self._task is not None:
             self._task.cancel()
 

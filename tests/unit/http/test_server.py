@@ -380,6 +380,30 @@ async def test_a_handler_is_cancelled_once_so_that_its_cleaning_up_is_not() -> N
         await cleaned.wait()
 
 
+async def test_what_a_client_sent_before_it_left_is_not_kept() -> None:
+    """The garbage collector would come for it, after many megabytes: it counts objects."""
+    handler = Endless()
+    async with serving(handler) as running, running.wire() as wire:
+        wire.say(GET)
+        await handler.begun.wait()
+        (connection,) = running.connections
+        wire.say(POST + b"Content-Length: 100\r\n\r\n" + b"x" * 50)
+        await until(lambda: bool(connection._early))
+        wire.cut()
+        await running.all_gone()
+        assert connection._early == b""
+
+
+async def test_half_a_body_is_not_kept_either() -> None:
+    async with serving() as running, running.wire() as wire:
+        wire.say(POST + b"Content-Length: 100\r\n\r\n" + b"x" * 50)
+        await until(lambda: any(connection._body for connection in running.connections))
+        (connection,) = running.connections
+        wire.cut()
+        await running.all_gone()
+        assert connection._body == []
+
+
 async def test_closing_the_server_ends_idle_and_busy_connections() -> None:
     handler = Endless()
     async with serving(handler) as running, running.wire() as busy, running.wire() as idle:
