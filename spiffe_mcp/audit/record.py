@@ -4,7 +4,8 @@ Enters: plain values of the other rooms. Leaves: a JSON object of bounded size, 
 A record never holds a token, a signature, or a parameter's value that the operator has not asked to see.
 
 Parameters are recorded by name and JSON type, with the SHA-256 of the bytes they came in: enough to prove
-later what was sent, not enough to read it. Those named in `shown` stand in clear, if they are no containers.
+later what was sent, not enough to read it; but there is no key in it, so a short value can be guessed. Those
+named in `shown` stand in clear, if they are no containers.
 
 Pure. Knows nothing of files, chains, or of who decides.
 """
