@@ -163,7 +163,7 @@ class _PeerService:
                     return await relay.pass_on(response, passing, reply, self._around.limits)
             finally:
                 # A client that has its answer may leave a stream before its end: that cancels nothing.
-                if isinstance(passing, AnswerFilter) and passing.answered:
+                if passing.answered:
                     record.complete()
 
 

@@ -12,6 +12,7 @@ from spiffe_mcp.http import Reply, Request, ResponseHead
 from spiffe_mcp.mcp import Answer, Era, MessageId, answer_for, parse, presumed_era, unknown_tool
 from spiffe_mcp.mcp import Request as McpRequest
 from spiffe_mcp.mesh.ingress import Hidden, PolicyRefused
+from spiffe_mcp.mesh.relay import Unanswered
 from spiffe_mcp.policy import Visibility
 
 _NOT_THERE: Final = frozenset(
@@ -48,12 +49,18 @@ class Addressee:
 
 
 async def answer_refused(refused: Refused, request: Request, reply: Reply) -> None:
-    """Tell the caller, if nothing has been said yet; a stream that has begun is cut instead."""
-    if reply.started:
-        reply.cut()
-        return
+    """Tell the caller: as a response, or as the last event of a stream in which it still waits for an answer.
+
+    What has begun otherwise is cut, so that nobody takes a part for the whole.
+    """
     head, body = answer(refused, Addressee.of(request))
-    await reply.send(head, body)
+    if not reply.started:
+        await reply.send(head, body)
+    elif isinstance(refused, Unanswered):
+        await reply.write(b"event: message\ndata: %s\n\n" % body)
+        reply.finish()
+    else:
+        reply.cut()
 
 
 def answer(refused: Refused, addressee: Addressee) -> tuple[ResponseHead, bytes]:

@@ -25,6 +25,10 @@ class StreamLimits:
 class Filter(Protocol):
     """What stands between an answer and who reads it."""
 
+    @property
+    def answered(self) -> bool:
+        """Whether the caller has, or may have, its answer: then it must not get another."""
+
     def feed(self, chunk: bytes) -> bytes:
         """What may be sent on now; raises `Refused`."""
 
@@ -33,7 +37,9 @@ class Filter(Protocol):
 
 
 class PassThrough:
-    """The filter of an answer that was filtered where it came from."""
+    """The filter of an answer that was filtered where it came from, and is not read here."""
+
+    answered: Final = True
 
     def feed(self, chunk: bytes) -> bytes:
         """`chunk` itself."""
@@ -47,6 +53,8 @@ class PassThrough:
 class Nothing:
     """The filter of an answer that has nothing to say: whatever body comes is not passed on."""
 
+    answered: Final = True
+
     def feed(self, _: bytes) -> bytes:
         """Nothing."""
         return b""
@@ -54,6 +62,10 @@ class Nothing:
     def finish(self) -> bytes:
         """Nothing."""
         return b""
+
+
+class Unanswered(Refused):
+    """Refused after a stream of events has begun and before the answer was in it: the caller still waits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,16 +98,28 @@ async def pass_on(response: Response, passing: Filter, reply: Reply, limits: Str
     """Send the answer to the client, but for its `Ending`.
 
     A stream of events is begun at once and every event leaves as it comes; other answers are held back until
-    they are whole, up to `HELD_BYTES`. Raises `Refused(UPSTREAM_TIMEOUT)`, or what the filter raises.
+    they are whole, up to `HELD_BYTES`. Raises `Refused`: UPSTREAM_TIMEOUT, what broke the response, or what
+    the filter raises; as `Unanswered` where that is so.
     """
+    events = is_event_stream(response.head.headers)
+    try:
+        return await _passed(response, passing, reply, limits, HELD_BYTES if not events else 0)
+    except Refused as refused:
+        if events and reply.started and not passing.answered:
+            raise Unanswered(refused.reason, refused.detail) from refused
+        raise
+
+
+async def _passed(
+    response: Response, passing: Filter, reply: Reply, limits: StreamLimits, held_bytes: int
+) -> Ending:
     loop = asyncio.get_running_loop()
     end = loop.time() + limits.total
     head = ResponseHead(response.head.status, headers.passed_response(response.head.headers))
-    events = is_event_stream(response.head.headers)
-    held = _Held(reply, head, 0 if events else HELD_BYTES)
+    held = _Held(reply, head, held_bytes)
     try:
         async with asyncio.timeout(min(limits.idle, limits.total)) as timeout:
-            if events:
+            if not held_bytes:
                 await reply.start(head)
             async for chunk in response:
                 await held.take(passing.feed(chunk))

@@ -12,6 +12,7 @@ from spiffe_mcp.manifest import compare
 from spiffe_mcp.mcp import Era
 from spiffe_mcp.mesh.ingress import PolicyRefused
 from spiffe_mcp.mesh.refusal import Addressee, answer, answer_refused
+from spiffe_mcp.mesh.relay import Unanswered
 from spiffe_mcp.policy import Decision, Visibility
 from tests.exchange.playbook import (
     GUEST,
@@ -200,10 +201,18 @@ class Replied:
 
     started: bool = False
     was_cut: bool = False
+    was_finished: bool = False
+    written: bytes = b""
     sent: tuple[ResponseHead, bytes] | None = None
 
     async def send(self, head: ResponseHead, body: bytes) -> None:
         self.sent = (head, body)
+
+    async def write(self, chunk: bytes) -> None:
+        self.written += chunk
+
+    def finish(self) -> None:
+        self.was_finished = True
 
     def cut(self) -> None:
         self.was_cut = True
@@ -216,8 +225,17 @@ async def test_a_refusal_is_answered_once_with_its_status() -> None:
     assert reply.sent[0].status == 403
 
 
-async def test_nothing_is_added_to_a_stream_that_has_begun() -> None:
-    """An error in the middle of a stream could pass for a part of the answer; the stream is cut."""
+async def test_whoever_waits_in_a_stream_for_its_answer_gets_the_error_as_its_last_event() -> None:
+    reply = Replied(started=True)
+    await answer_refused(Unanswered(Reason.MCP_SERVER_REQUEST_REFUSED), call(), cast("Reply", reply))
+    assert (reply.sent, reply.was_cut, reply.was_finished) == (None, False, True)
+    kind, data, *rest = reply.written.split(b"\n")
+    assert (kind, rest) == (b"event: message", [b"", b""])
+    assert json.loads(data.removeprefix(b"data: "))["id"] == 1
+
+
+async def test_nothing_is_added_to_another_answer_that_has_begun() -> None:
+    """An error in the middle of it could pass for a part; it is cut."""
     reply = Replied(started=True)
     await answer_refused(Refused(Reason.UPSTREAM_TIMEOUT), call(), cast("Reply", reply))
     assert (reply.sent, reply.was_cut) == (None, True)

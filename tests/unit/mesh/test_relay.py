@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import pytest
 
@@ -66,6 +66,8 @@ class Client:
 
 class Shouting:
     """A filter that holds everything back and says it at the end, in capitals."""
+
+    answered: Final = False
 
     def __init__(self) -> None:
         self.held = b""
