@@ -91,6 +91,7 @@ class Reason(Enum):
     HTTP_HEAD_TOO_LARGE = ("http.head_too_large", HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
     HTTP_BODY_TOO_LARGE = ("http.body_too_large", HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
     HTTP_TIMEOUT = ("http.timeout", HTTPStatus.REQUEST_TIMEOUT)
+    HTTP_BUSY = ("http.busy", HTTPStatus.SERVICE_UNAVAILABLE)
 
     # -- upstreams and hops: the other end of a call ---------------------------------------------------------
     UPSTREAM_UNREACHABLE = ("upstream.unreachable", HTTPStatus.SERVICE_UNAVAILABLE)

@@ -43,6 +43,8 @@ class Limits:
 
     head: int = 32 * 1024
     body: int = 4 * 1024 * 1024
+    bodies: int = 256 * 1024 * 1024  # of all requests that are being read or answered
+    connections: int = 4096
     read_timeout: float = 30.0  # from the first byte of a request to its last
     idle_timeout: float = 300.0  # between two requests on one connection
     write_timeout: float = 60.0  # for a client that reads nothing of what waits for it

@@ -49,6 +49,7 @@ class HttpServer:
         self.tasks = tasks
         self.limits = limits
         self._connections: set[ServerConnection] = set()
+        self._bodies = 0
         self._closed = False
 
     def connection(self, service: Service) -> "ServerConnection":
@@ -62,10 +63,23 @@ class HttpServer:
             connection.abort()
 
     def opened(self, connection: "ServerConnection") -> None:
-        """A connection reports itself."""
+        """A connection reports itself; it is ended at once where there are enough."""
         self._connections.add(connection)
-        if self._closed:
+        if self._closed or len(self._connections) > self.limits.connections:
             connection.abort()
+
+    def hold(self, count: int) -> None:
+        """Another `count` bytes of request bodies are kept; raises `Refused(HTTP_BUSY)` if they are too many.
+
+        Each body is small, but many callers may have one on its way.
+        """
+        self._bodies += count
+        if self._bodies > self.limits.bodies:
+            raise Refused(Reason.HTTP_BUSY)
+
+    def let_go(self, count: int) -> None:
+        """They are kept no more."""
+        self._bodies -= count
 
     def closed(self, connection: "ServerConnection") -> None:
         """A connection reports its end."""
@@ -90,6 +104,7 @@ class ServerConnection(asyncio.Protocol):
         self._deaf = False  # nothing more is read
         self._closing = False  # and nothing more is answered
         self._paused = False
+        self._held = 0  # bytes of bodies that count at the server
         self._unheard = 0  # bytes of an unfinished request that the parser has said nothing of
         self._reset_message()
 
@@ -126,6 +141,7 @@ class ServerConnection(asyncio.Protocol):
         self._reset_message()
         self._early.clear()
         self._pending.clear()
+        self._let_go(self._held)
         if self._task is not None:
             self._task.cancel()
 
@@ -231,6 +247,8 @@ class ServerConnection(asyncio.Protocol):
         self._heard(len(chunk))
         self._body.append(chunk)
         self._body_bytes += len(chunk)
+        self._held += len(chunk)
+        self._server.hold(len(chunk))
         if self._body_bytes > self._limits.body:
             raise Refused(Reason.HTTP_BODY_TOO_LARGE)
 
@@ -269,13 +287,25 @@ class ServerConnection(asyncio.Protocol):
         """Answer what is pending, in order; then read on."""
         try:
             while self._pending and not self._closing:
-                await self._answer(self._pending.popleft())
+                await self._answer_next()
         except asyncio.CancelledError:
             self.abort()  # whoever cancelled: half an answer is no state to go on from
             raise
         self._task = None
         if not self._closing:
             self._read_on()
+
+    async def _answer_next(self) -> None:
+        pending = self._pending.popleft()
+        await self._answer(pending)
+        if not isinstance(pending, Refused):
+            self._let_go(len(pending[0].body))
+
+    def _let_go(self, count: int) -> None:
+        # What a lost connection has let go of already is not let go of again.
+        count = min(count, self._held)
+        self._held -= count
+        self._server.let_go(count)
 
     async def _answer(self, pending: tuple[Request, bool] | Refused) -> None:
         if isinstance(pending, Refused):

@@ -38,6 +38,7 @@ from spiffe_mcp.tls import HandshakeSlots, Peer, TlsProtocol
 
 REPLAY_CAPACITY: Final = 400_000  # user contexts remembered at a time, for each server; half by one peer
 MAX_TTL_MS: Final = 60_000  # how long a client may keep a list of tools
+_SUCCESS: Final = range(200, 300)
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,11 +169,12 @@ class _PeerService:
 
 
 def _follow_session(permit: Permit, head: ResponseHead, memory: Memory, now: datetime) -> None:
-    """Remember a legacy session that the server opened, and forget one that ended."""
+    """Remember a legacy session that the server opened, and forget one that it ended."""
     authenticated = permit.authenticated
     for session in values(head.headers, headers.SESSION_ID):
         memory.sessions.opened(session, authenticated.owner, now)
-    over = head.status == HTTPStatus.NOT_FOUND or authenticated.inbound.call is None
+    ended = authenticated.inbound.call is None and head.status in _SUCCESS
+    over = ended or head.status == HTTPStatus.NOT_FOUND
     if authenticated.session is not None and over:
         memory.sessions.ended(authenticated.session)
 

@@ -1,7 +1,7 @@
 """What a refused caller is answered, and under which JSON-RPC ID. Pure.
 
 One rule matters more than the rest: a tool that is unsigned, changed, hidden by policy or nonexistent is
-answered with the same bytes, so that nobody can tell which of these it is.
+answered with the same bytes, so that the answer does not tell which of these it is.
 """
 
 from dataclasses import dataclass

@@ -29,6 +29,7 @@ from spiffe_mcp.mesh.tcp import open_tcp
 from spiffe_mcp.strict_json import JsonObject
 
 MAX_PAGES: Final = 64
+MAX_TOOLS: Final = 4096
 MAX_ANSWER: Final = 4 * 1024 * 1024
 TIMEOUT: Final = 30.0  # seconds, for the whole question
 
@@ -120,6 +121,8 @@ class Upstream:
             result, _ = await self._ask(question, message_id, session)
             page = parse_tool_list(result)
             tools.extend(page.tools)
+            if len(tools) > MAX_TOOLS:
+                raise Refused(Reason.MCP_TOOL_LIST_MALFORMED, f"more than {MAX_TOOLS} tools")
             if page.next_cursor is None:
                 return tools
             cursor = page.next_cursor

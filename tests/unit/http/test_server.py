@@ -404,6 +404,44 @@ async def test_half_a_body_is_not_kept_either() -> None:
         assert connection._body == []
 
 
+async def test_bodies_on_their_way_are_bounded_over_all_connections() -> None:
+    """Each is small enough; together they are not. What is let go of leaves room again."""
+    half = POST + b"Content-Length: 100\r\n\r\n" + b"x" * 60
+    async with serving(limits=Limits(bodies=130, linger_timeout=0.05)) as running:
+        async with running.wire() as one, running.wire() as two, running.wire() as three:
+            one.say(half)
+            two.say(half)
+            await until(lambda: sum(connection._held for connection in running.connections) == 120)
+            three.say(half)
+            assert b" 503 " in await three.rest()
+            assert [refused.reason for refused in running.service.rejections] == [Reason.HTTP_BUSY]
+            one.cut()
+            await until(lambda: len(running.connections) == 1)
+            two.say(b"x" * 40)
+            assert (await two.answer()).body.endswith(b"x" * 100)
+        await running.all_gone()
+        assert running.http._bodies == 0
+
+
+async def test_a_body_counts_until_it_is_answered() -> None:
+    handler = Endless()
+    async with serving(handler, limits=Limits(bodies=5)) as running, running.wire() as wire:
+        wire.say(POST + b"Content-Length: 4\r\n\r\nbody")
+        await handler.begun.wait()
+        assert running.http._bodies == 4
+        wire.cut()
+        await running.all_gone()
+        assert running.http._bodies == 0
+
+
+async def test_there_are_never_more_connections_than_the_limit() -> None:
+    async with serving(limits=Limits(connections=1)) as running, running.wire() as first:
+        await first.ask(GET)
+        async with running.wire() as second:
+            assert await second.rest() == b""
+        await first.ask(GET)
+
+
 async def test_closing_the_server_ends_idle_and_busy_connections() -> None:
     handler = Endless()
     async with serving(handler) as running, running.wire() as busy, running.wire() as idle:

@@ -89,8 +89,8 @@ def test_nothing_else_is_an_upstream(text: str) -> None:
     assert not can_be(HttpUpstream.parse, text)
 
 
-def test_an_unknown_path_is_told_shortened_and_escaped() -> None:
-    refused = unknown_path(b"/\x1b[2J" + b"x" * 200)
+def test_an_unknown_path_is_not_written_down() -> None:
+    """People put keys into URLs."""
+    refused = unknown_path(b"/s3cr3t")
     assert refused.reason is Reason.ROUTE_UNKNOWN
-    assert refused.detail.startswith("b'/\\x1b[2J")
-    assert len(refused.detail) < 100
+    assert refused.detail == "a path of 7 bytes"

@@ -15,7 +15,7 @@ from spiffe_mcp.http import Reply, Request, ResponseHead
 from spiffe_mcp.manifest import LiveView, compare
 from spiffe_mcp.mesh import upstream as upstream_module
 from spiffe_mcp.mesh.routes import Address, HttpUpstream, IngressRoute
-from spiffe_mcp.mesh.upstream import Upstream
+from spiffe_mcp.mesh.upstream import MAX_TOOLS, Upstream
 from tests.exchange.playbook import MANIFEST, NAME, NOW, Ingress, call, crossed, header
 from tests.fakes import publisher
 from tests.unit.http.serving import RecordingService, serving
@@ -155,6 +155,15 @@ async def test_what_differs_from_what_was_signed_is_hidden() -> None:
         view = await reached.upstream.live(NOW)
         assert view.exposed.keys() == {"set_alert"}
         assert view.hidden == {"get_forecast": Reason.MANIFEST_TOOL_CHANGED}
+
+
+async def test_a_server_of_too_many_tools_is_not_listened_to_any_longer() -> None:
+    page = [{"name": f"tool-{number}", "inputSchema": {"type": "object"}} for number in range(MAX_TOOLS)]
+    async with reaching(McpServer(pages=[page, [FORECAST], [ALERT]])) as reached:
+        with pytest.raises(Refused) as caught:
+            await reached.upstream.live(NOW)
+        assert caught.value.reason is Reason.MCP_TOOL_LIST_MALFORMED
+        assert reached.asked == ["server/discover", "tools/list", "tools/list"]
 
 
 async def test_one_name_on_two_pages_is_hidden() -> None:
