@@ -57,6 +57,7 @@ class RecordingServer:
     def __init__(self, tools: list[Message]) -> None:
         self.tools = tools
         self.answer: Handler = echo
+        self.ending = 200  # the status of an answer to DELETE
         self.requests: list[Request] = []
         self.handshakes_refused: list[Refused] = []
         self.accepted = 0
@@ -110,7 +111,7 @@ class RecordingServer:
     async def handle(self, request: Request, reply: Reply) -> None:
         self.requests.append(request)
         if request.method == b"DELETE":
-            await reply.send(ResponseHead(200, ()), b"")
+            await reply.send(ResponseHead(self.ending, ()), b"")
             return
         message = json.loads(request.body)
         if message["method"] == "tools/call":

@@ -174,3 +174,16 @@ async def test_nobody_ends_a_session_of_another_caller_and_an_ended_one_is_gone(
     assert (await mesh.planner.ask(end)).status == 200
     with mesh.server.untouched():
         assert (await mesh.planner.ask(listing)).status == 404
+
+
+async def test_a_session_that_the_server_does_not_let_end_goes_on(mesh: Mesh) -> None:
+    """MCP lets a server answer DELETE with 405 (2025-11-25 transports, "Session Management")."""
+    session = await session_of(mesh)
+    listing = legacy("tools/list", session=session)
+    end = type(listing)(b"DELETE", listing.target, listing.headers)
+    mesh.server.ending = 405
+    try:
+        assert (await mesh.planner.ask(end)).status == 405
+    finally:
+        mesh.server.ending = 200
+    assert (await mesh.planner.ask(listing)).status == 200
