@@ -222,6 +222,7 @@ class Reason(Enum):
     DEV_REGISTRATION = ("dev.registration", HTTPStatus.INTERNAL_SERVER_ERROR)
     DEV_FOREIGN_TRUST_DOMAIN = ("dev.foreign_trust_domain", HTTPStatus.INTERNAL_SERVER_ERROR)
     DEV_LIFETIME = ("dev.lifetime", HTTPStatus.INTERNAL_SERVER_ERROR)
+    DEV_FOLDER = ("dev.folder", HTTPStatus.INTERNAL_SERVER_ERROR)
     DEV_SOCKET = ("dev.socket", HTTPStatus.INTERNAL_SERVER_ERROR)
     JWT_SVID_MALFORMED = ("jwt_svid.malformed", HTTPStatus.BAD_REQUEST)
     JWT_SVID_ALGORITHM = ("jwt_svid.algorithm", HTTPStatus.FORBIDDEN)

@@ -56,8 +56,8 @@ def dev(
         raise typer.BadParameter("--json goes with --once")
     with ExitStack() as stack:
         folder = keep or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="spiffe-mcp-")))
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         workspace = Workspace(folder.resolve())
+        workspace.claim()
         if not once:
             uvloop.run(_stay(workspace, listen))
             return

@@ -57,7 +57,6 @@ async def running(
         workspace.write_egress(provider.address, listen, str(ingress.ingress))
         egress = await stack.enter_async_context(_agent(workspace, "egress", clock))
         progress(f"egress agent {egress.spiffe_id} on {egress.egress}")
-        workspace.write_index()
         yield Mesh(f"http://{egress.egress}/{NAME}/mcp", provider.address)
 
 

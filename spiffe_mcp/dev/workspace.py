@@ -16,6 +16,7 @@ import yaml
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+from spiffe_mcp.errors import Reason, Refused
 from spiffe_mcp.identity import BundleSet, SpiffeId, TrustDomain
 from spiffe_mcp.manifest import FileSigner, Manifest, RiskLevel, in_order, reviewed, sign, statement
 from spiffe_mcp.strict_json import JsonObject
@@ -33,6 +34,7 @@ USER: Final = {
 }
 HIGH_RISK: Final = frozenset({"approve_payment"})
 _VALIDITY: Final = timedelta(days=30)
+_KEY: Final = "publisher.pem"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,14 +81,36 @@ class Workspace:
         """The configuration of one agent."""
         return self.folder / f"{side}.yaml"
 
+    @property
+    def index(self) -> Path:
+        """What there is, for programs."""
+        return self.folder / "index.json"
+
     # -- making them ----------------------------------------------------------------------------------------
+
+    def claim(self) -> None:
+        """Make the folder, rid of what an earlier run left there.
+
+        Raises `Refused(DEV_FOLDER)` for a folder that a run still uses, or that holds somebody else's files.
+        """
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        found = {path.name for path in self.folder.iterdir()}
+        if self.socket.name in found:
+            raise Refused(
+                Reason.DEV_FOLDER, f"{self.folder} is in use, or {self.socket.name} was left by a crash"
+            )
+        if found and self.index.name not in found:
+            raise Refused(Reason.DEV_FOLDER, f"{self.folder} is not empty, and not of an earlier run")
+        for path in self._made():
+            path.unlink(missing_ok=True)
+        self.index.write_text(json.dumps(self._index(), indent=2) + "\n")
 
     def write_signed(self, tools: list[JsonObject], now: datetime) -> None:
         """The publisher's part: a key, the manifest of `tools`, and the trust policy that names the key."""
         key = ec.generate_private_key(ec.SECP256R1())
         pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
         signer = FileSigner.from_pem(pem)
-        self._write_private("publisher.pem", pem)
+        self._write_private(_KEY, pem)
         self.manifest.write_bytes(sign(statement.write(_manifest(tools, now)), [signer]))
         rule = {"server": str(SERVER), "tools": ["*"], "signers": ["publisher"], "maxValidityDays": 30}
         trust = {"version": 1, "keys": {"publisher": signer.public_key.pem()}, "rules": [rule]}
@@ -117,9 +141,15 @@ class Workspace:
         egress = {"listen": listen, "user": USER, "servers": [server]}
         self._write_config("egress", workload_api, AI_AGENT, {"egress": egress})
 
-    def write_index(self) -> None:
-        """What there is, for programs: names relative to the folder, and the SPIFFE ID of the server."""
-        index = {
+    def _made(self) -> list[Path]:
+        """All that a run leaves behind, but for the index."""
+        of_sides = [path(side) for side in ("egress", "ingress") for path in (self.config, self.audit_log)]
+        one_each = [self.manifest, self.trust_policy, self.policy, self.bundles, self.server_log]
+        return [self.folder / _KEY, *one_each, *of_sides]
+
+    def _index(self) -> dict[str, str]:
+        """Names relative to the folder, and the SPIFFE ID of the server."""
+        return {
             "manifest": self.manifest.name,
             "trust_policy": self.trust_policy.name,
             "policy": self.policy.name,
@@ -128,7 +158,6 @@ class Workspace:
             "bundles": self.bundles.name,
             "server": str(SERVER),
         }
-        (self.folder / "index.json").write_text(json.dumps(index, indent=2) + "\n")
 
     def _write_config(
         self, side: str, workload_api: str, identity: SpiffeId, part: dict[str, object]

@@ -41,7 +41,7 @@ def test_once_ends_well_and_leaves_evidence_that_the_other_commands_verify(folde
 async def test_it_stays_up_for_an_mcp_client_until_sigterm(folder: Path) -> None:
     """On a port of the kernel's choice, which it prints."""
     async with commands.running(
-        "dev", "--listen", "127.0.0.1:0", "--keep", folder, log=folder / "err"
+        "dev", "--listen", "127.0.0.1:0", "--keep", folder / "kept", log=folder / "err"
     ) as dev:
         line = await dev.line("Point an MCP client at ")
         url = line.removeprefix("Point an MCP client at ").partition(",")[0]
