@@ -72,6 +72,7 @@ class IngressConfig:
     trust_policy: Path
     policy: tuple[Path, ...]
     policy_data: Path | None
+    policy_version: str  # empty: the digest
     environment: str
     recheck: timedelta
 
@@ -180,6 +181,7 @@ def _ingress(section: Section, identity: IdentityConfig) -> IngressConfig:
         trust_policy=section.path("trust_policy"),
         policy=section.paths("policy"),
         policy_data=section.optional_path("policy_data"),
+        policy_version=section.optional_value("policy_version", str, "a text") or "",
         environment=section.text("environment", "default"),
         recheck=section.value(
             "recheck", _seconds, f"whole seconds from 1 to {MAX_RECHECK}", timedelta(seconds=30)

@@ -47,7 +47,7 @@ def _route(config: ServerConfig, trust: TrustPolicy, server: SpiffeId, now: date
 
 def _policy(ingress: IngressConfig) -> RegoPolicy:
     modules = {str(path): _source(path) for path in ingress.policy}
-    return RegoPolicy.compile(modules, _data(ingress.policy_data))
+    return RegoPolicy.compile(modules, _data(ingress.policy_data), ingress.policy_version)
 
 
 def _source(path: Path) -> str:

@@ -29,7 +29,7 @@ _Json = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")
 def check(files: _Files, data: _Data = None) -> None:
     """Compile a policy: exit 0 if the mesh would load it, 1 with file and line if not."""
     policy = _compiled(files, data)
-    typer.echo(f"compiled {len(files)} module(s), {policy.digest}")
+    typer.echo(f"compiled {len(files)} {'module' if len(files) == 1 else 'modules'}, {policy.digest}")
     typer.echo(f"reads of input: {', '.join(policy.reads) or 'nothing'}")
 
 
@@ -82,7 +82,7 @@ def _as_json(decision: Decision) -> JsonObject:
         "detail": decision.detail,
         "reason": decision.reason,
         "rule": decision.rule,
-        "visibility": decision.visibility.value,
+        "visibility": None if decision.allow else decision.visibility.value,
         "message": decision.message,
     }
 

@@ -65,6 +65,7 @@ ingress:
   trust_policy: trust.json
   policy: [policy/a.rego, /etc/b.rego]
   policy_data: data.json
+  policy_version: 2026-11-23.1
   environment: production
   recheck: 60
 audit:
@@ -165,6 +166,7 @@ def test_every_key_is_read(tmp_path: Path) -> None:
             trust_policy=tmp_path / "trust.json",
             policy=(tmp_path / "policy/a.rego", Path("/etc/b.rego")),
             policy_data=tmp_path / "data.json",
+            policy_version="2026-11-23.1",
             environment="production",
             recheck=timedelta(seconds=60),
         ),
@@ -188,6 +190,7 @@ def test_an_ingress_needs_little_and_lets_nobody_in_unless_told(tmp_path: Path) 
     assert config.ingress is not None
     assert config.ingress.peers == AllowedIds(())
     assert (config.ingress.policy, config.ingress.policy_data) == ((), None)
+    assert config.ingress.policy_version == ""
     assert (config.ingress.environment, config.ingress.recheck) == ("default", timedelta(seconds=30))
 
 
@@ -279,19 +282,20 @@ WRONG: dict[str, tuple[str, str]] = {
     "  trust_policy: trust.json\n": ("", "32: ingress: 'trust_policy' is missing; expected a path"),
     "  policy: [policy/a.rego, /etc/b.rego]": ("  policy: a.rego", "41: ingress.policy: expected a list"),
     "  policy_data: data.json": ("  policy_data: []", "42: ingress.policy_data: expected a path"),
-    "  environment: production": ('  environment: ""', f"43: ingress.environment: {A_TEXT}"),
+    "  policy_version: 2026-11-23.1": ("  policy_version: []", "43: ingress.policy_version: expected a text"),
+    "  environment: production": ('  environment: ""', f"44: ingress.environment: {A_TEXT}"),
     "  recheck: 60": (
         "  recheck: 0",
-        "44: ingress.recheck: expected whole seconds from 1 to 3600, found '0'",
+        "45: ingress.recheck: expected whole seconds from 1 to 3600, found '0'",
     ),
-    "  file: audit.jsonl\n": ("", "46: audit: 'file' is missing; expected a path"),
+    "  file: audit.jsonl\n": ("", "47: audit: 'file' is missing; expected a path"),
     "  fsync: never": (
         "  fsync: sometimes",
-        "47: audit.fsync: expected 'always' or 'never', found 'sometimes'",
+        "48: audit.fsync: expected 'always' or 'never', found 'sometimes'",
     ),
     "  shown_parameters: [city, days]": (
         "  shown_parameters: city",
-        "48: audit.shown_parameters: expected a list",
+        "49: audit.shown_parameters: expected a list",
     ),
 }
 

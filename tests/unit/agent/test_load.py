@@ -35,6 +35,7 @@ def ingress(tmp_path: Path) -> IngressConfig:
         trust_policy=tmp_path / "trust.json",
         policy=(tmp_path / "a.rego",),
         policy_data=tmp_path / "data.json",
+        policy_version="7",
         environment="test",
         recheck=timedelta(seconds=7),
     )
@@ -53,6 +54,7 @@ def test_everything_is_verified_and_compiled(ingress: IngressConfig) -> None:
     assert (route.manifest.sha256, route.manifest.signers) == (MANIFEST.sha256, MANIFEST.signers)
     assert (site.peers, site.environment, site.recheck) == (ingress.peers, "test", timedelta(seconds=7))
     assert site.policy.digest.startswith("sha256:")
+    assert site.policy.version == "7"
 
 
 def test_several_servers_have_a_manifest_each(ingress: IngressConfig, tmp_path: Path) -> None:

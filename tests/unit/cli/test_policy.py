@@ -52,7 +52,7 @@ def test_check_names_file_and_line(here: Path) -> None:
 
 def test_eval_explains_a_permission(here: Path) -> None:
     """Exit 0."""
-    assert evaluated(here) == (0, "allowed\nrule: listed\nvisibility: hidden\n")
+    assert evaluated(here) == (0, "allowed\nrule: listed\n")
 
 
 def test_eval_explains_a_refusal_to_machines(here: Path) -> None:
