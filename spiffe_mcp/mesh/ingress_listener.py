@@ -19,11 +19,9 @@ from spiffe_mcp.http import Reply, Request, ResponseHead
 from spiffe_mcp.http.messages import values
 from spiffe_mcp.http.server import ServerConnection
 from spiffe_mcp.identity import AllowedIds
-from spiffe_mcp.manifest import compare
-from spiffe_mcp.mcp import AnswerFilter, Response, parse_tool_list, rewrite_tool_list
-from spiffe_mcp.mcp.answer_filter import Rewrite
-from spiffe_mcp.mcp.tools import tool_name
+from spiffe_mcp.manifest import LiveView
 from spiffe_mcp.mesh import headers, ingress, recording, relay
+from spiffe_mcp.mesh.answer import filter_for
 from spiffe_mcp.mesh.exchange import Surroundings
 from spiffe_mcp.mesh.ingress import Memory, Permit
 from spiffe_mcp.mesh.listen import Closed
@@ -33,11 +31,9 @@ from spiffe_mcp.mesh.routes import IngressRoute, unknown_path
 from spiffe_mcp.mesh.sessions import Sessions
 from spiffe_mcp.mesh.upstream import Upstream
 from spiffe_mcp.policy import PolicyEngine
-from spiffe_mcp.strict_json import JsonObject
 from spiffe_mcp.tls import HandshakeSlots, Peer, TlsProtocol
 
 REPLAY_CAPACITY: Final = 400_000  # user contexts remembered at a time, for each server; half by one peer
-MAX_TTL_MS: Final = 60_000  # how long a client may keep a list of tools
 _SUCCESS: Final = range(200, 300)
 
 
@@ -158,7 +154,12 @@ class _PeerService:
     async def _relay(self, permit: Permit, server: _Server, reply: Reply, record: Draft) -> relay.Ending:
         async with await relay.begun(server.upstream.send(permit), self._around.limits) as response:
             _follow_session(permit, response.head, server.memory, record.time)
-            passing = _filter(permit, response.head, server.upstream, record)
+
+            def observe(page: LiveView) -> None:
+                server.upstream.observed(page)
+                recording.note_withheld(record, page)
+
+            passing = filter_for(permit, response.head, observe)
             try:
                 with recording.timed(record, "answer"):
                     return await relay.pass_on(response, passing, reply, self._around.limits)
@@ -177,33 +178,3 @@ def _follow_session(permit: Permit, head: ResponseHead, memory: Memory, now: dat
     over = ended or head.status == HTTPStatus.NOT_FOUND
     if authenticated.session is not None and over:
         memory.sessions.ended(authenticated.session)
-
-
-def _filter(permit: Permit, head: ResponseHead, upstream: Upstream, record: Draft) -> relay.Filter:
-    """What of the answer may pass; a session's end is answered without a body worth reading."""
-    call = permit.authenticated.inbound.call
-    if call is None:
-        return relay.Nothing()
-    return AnswerFilter.for_call(call, relay.content_type(head.headers), _rewriting(permit, upstream, record))
-
-
-def _rewriting(permit: Permit, upstream: Upstream, record: Draft) -> Rewrite:
-    """`tools/list` as this caller may see it: the signed copies of tools that are still what was signed."""
-    manifest = permit.decided.selected.manifest.manifest
-    call = permit.authenticated.inbound.call
-    version = (call.revision.version if call is not None else None) or ""
-
-    def rewrite(answer: Response) -> bytes:
-        tools = parse_tool_list(answer.result).tools if answer.result is not None else ()
-        page = compare(manifest, tools, protocol_version=version)
-        upstream.observed(page)
-        recording.note_withheld(record, page)
-        shown = page.exposed.keys() & permit.decided.visible.keys()
-        offered: dict[str, JsonObject] = {name: dict(page.exposed[name].definition) for name in shown}
-        return rewrite_tool_list(answer, lambda tool: _signed(offered, tool), max_ttl_ms=MAX_TTL_MS)
-
-    return rewrite
-
-
-def _signed(offered: Mapping[str, JsonObject], tool: JsonObject) -> JsonObject | None:
-    return offered.get(tool_name(tool) or "")
