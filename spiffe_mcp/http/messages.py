@@ -13,10 +13,12 @@ from spiffe_mcp.errors import Reason, Refused
 
 Headers: TypeAlias = tuple[tuple[bytes, bytes], ...]
 
-# RFC 9110 section 7.6.1: what belongs to one connection and is never passed on.
-HOP_BY_HOP: Final = frozenset(
+# What the writer of a message sets itself: its framing, and what belongs to one connection and is never
+# passed on (RFC 9110 section 7.6.1).
+_FRAMING: Final = frozenset(
     {
         b"connection",
+        b"content-length",
         b"keep-alive",
         b"proxy-authenticate",
         b"proxy-authorization",
@@ -27,8 +29,6 @@ HOP_BY_HOP: Final = frozenset(
         b"upgrade",
     }
 )
-# What the writer of a message sets itself.
-_FRAMING: Final = HOP_BY_HOP | {b"content-length"}
 
 # RFC 9112 section 3.2.1: origin-form, the characters of RFC 3986. Dots and double slashes are opaque here:
 # whoever routes compares whole paths.
@@ -82,15 +82,6 @@ class ResponseHead:
 def values(headers: Headers, name: bytes) -> tuple[bytes, ...]:
     """All values of the header `name` (lower case), in order."""
     return tuple([value for key, value in headers if key == name])  # a list is twice as fast as a generator
-
-
-def end_to_end(headers: Headers) -> Headers:
-    """`headers` without what belongs to one connection, and without framing (RFC 9110 section 7.6.1)."""
-    nominated = {
-        token.strip().lower() for value in values(headers, b"connection") for token in value.split(b",")
-    }
-    dropped = _FRAMING | nominated
-    return tuple(pair for pair in headers if pair[0] not in dropped)
 
 
 def check_framing(headers: Headers) -> None:

@@ -14,11 +14,11 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from spiffe_mcp.context import Delegation, User, mint
-from spiffe_mcp.errors import Reason, Refused
 from spiffe_mcp.http import Request
-from spiffe_mcp.mcp import Call, parse, read_call
+from spiffe_mcp.mcp import Call
 from spiffe_mcp.mesh import headers
 from spiffe_mcp.mesh.hop_binding import hop_binding
+from spiffe_mcp.mesh.reading import check_method, read_body
 from spiffe_mcp.mesh.routes import EgressRoute
 from spiffe_mcp.mesh.snapshot import Snapshot
 from spiffe_mcp.permit import GrantedOnly
@@ -45,15 +45,10 @@ class ExchangeIds:
 def read(request: Request) -> Call | None:
     """(2) What `request` asks for; None for DELETE, which ends a legacy session and has no body.
 
-    Raises `Refused`, each rule of `mcp` with its own reason.
+    Raises `Refused`, each rule of `reading` and `mcp` with its own reason.
     """
-    if request.method == b"DELETE":
-        headers.check_bodiless(request)
-        return None
-    if request.method != b"POST":
-        raise Refused(Reason.HTTP_METHOD, request.method.decode("ascii"))
-    headers.check_json(request)
-    return read_call(parse(request.body), request.headers)
+    check_method(request)
+    return read_body(request)
 
 
 def admit(
@@ -70,9 +65,7 @@ def admit(
     # (1) One workload, one SVID: the agent's identity is the caller's.
     caller = snapshot.valid_at(now).spiffe_id
     # (4) Listed headers pass, and nothing else.
-    authority = (b"host", str(route.address).encode())
-    passed = headers.passed_request(request.headers)
-    bare = Request(request.method, route.name.path, (authority, *passed), request.body)
+    bare = headers.forwarded(request, route.address, route.name.path)
     # (3) and (5): for this user, by this SVID, to that server, with this request.
     context = mint(
         Delegation(user=user, caller=caller, scope=(), txn=ids.txn),

@@ -26,9 +26,10 @@ from spiffe_mcp.errors import Reason, Refused
 from spiffe_mcp.http import Request
 from spiffe_mcp.http.messages import values
 from spiffe_mcp.manifest import LiveView, Manifest, SignedTool, VerifiedManifest
-from spiffe_mcp.mcp import Call, ExactKeys, Kind, parse, read_call
+from spiffe_mcp.mcp import Call, ExactKeys, Kind
 from spiffe_mcp.mesh import headers
 from spiffe_mcp.mesh.hop_binding import hop_binding
+from spiffe_mcp.mesh.reading import check_method, read_body
 from spiffe_mcp.mesh.routes import IngressRoute
 from spiffe_mcp.mesh.sessions import Owner, Sessions
 from spiffe_mcp.mesh.snapshot import Snapshot
@@ -116,22 +117,15 @@ class Permit(metaclass=GrantedOnly):
 
 def read(request: Request) -> Inbound:
     """Steps 1 and 2."""
-    # POST carries a message, DELETE ends a legacy session. GET would replay answers past the filter.
-    if request.method not in (b"POST", b"DELETE"):
-        raise Refused(Reason.HTTP_METHOD, request.method.decode("ascii"))
+    check_method(request)
     # (1) RFC 9110 section 5.3: a field that may stand only once, and stands twice, has no value.
     contexts = values(request.headers, headers.USER_CONTEXT)
     if not contexts:
         raise Refused(Reason.CONTEXT_MISSING)
     if len(contexts) > 1:
         raise Refused(Reason.CONTEXT_MALFORMED, f"{len(contexts)} headers")
-    # (2) A DELETE has nothing to parse, so it has nothing that could be forwarded unread either.
-    if request.method == b"DELETE":
-        headers.check_bodiless(request)
-        return Inbound.granted(request=request, call=None, header=contexts[0])
-    headers.check_json(request)
-    call = read_call(parse(request.body), request.headers)
-    return Inbound.granted(request=request, call=call, header=contexts[0])
+    # (2) The same rules as at egress: a peer is no more believed than a workload.
+    return Inbound.granted(request=request, call=read_body(request), header=contexts[0])
 
 
 def authenticate(
@@ -193,7 +187,8 @@ def permit(decided: Decided, route: IngressRoute) -> Permit:
     """Step 8. The bytes that were parsed are the bytes that go."""
     if not decided.decision.allow:
         raise PolicyRefused(decided.decision)
-    request = _outbound(decided.selected.authenticated.inbound.request, route)
+    inbound = decided.selected.authenticated.inbound.request
+    request = headers.forwarded(inbound, route.upstream.address, route.upstream.path.encode())
     return Permit.granted(request=request, decided=decided)
 
 
@@ -300,11 +295,3 @@ def _tool_input(tool: SignedTool, manifest: VerifiedManifest) -> ToolInput:
         serial=signed.serial,
         signers=manifest.signers[tool.name],
     )
-
-
-def _outbound(request: Request, route: IngressRoute) -> Request:
-    """The request as the MCP server gets it: listed headers, the server's own Host, the authorised bytes."""
-    upstream = route.upstream
-    host = (b"host", str(upstream.address).encode())
-    passed = headers.passed_request(request.headers)
-    return Request(request.method, upstream.path.encode(), (host, *passed), request.body)

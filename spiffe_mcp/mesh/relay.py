@@ -8,10 +8,10 @@ from typing import Final, Protocol
 from spiffe_mcp.errors import Reason, Refused
 from spiffe_mcp.http import Headers, Reply, Response, ResponseHead
 from spiffe_mcp.http.messages import values
+from spiffe_mcp.mcp.answer_filter import EVENT_STREAM
 from spiffe_mcp.mesh import headers
 
 HELD_BYTES: Final = 256 * 1024  # of an answer that is no stream of events, until it is known to be whole
-EVENT_STREAM: Final = "text/event-stream"
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,8 @@ import pytest
 
 from spiffe_mcp.errors import Reason, Refused
 from spiffe_mcp.http import Request
-from spiffe_mcp.mesh.headers import check_bodiless, check_json, passed_request, passed_response
+from spiffe_mcp.mesh.headers import check_bodiless, check_json, forwarded, passed_request, passed_response
+from spiffe_mcp.mesh.routes import Address
 
 REQUEST = {
     b"accept", b"accept-language", b"content-type", b"traceparent", b"tracestate", b"user-agent",
@@ -43,6 +44,18 @@ def test_order_duplicates_and_odd_octets_stay_as_they_came() -> None:
 def test_names_are_matched_in_lower_case_alone() -> None:
     """The HTTP room hands them over so; anything else did not come from it."""
     assert passed_request(((b"Accept", b"x"), (b"MCP-Name", b"x"))) == ()
+
+
+def test_what_goes_on_has_one_host_of_ours_and_the_bytes_that_came() -> None:
+    came = Request(
+        b"POST",
+        b"/weather/mcp?x=1",
+        ((b"host", b"evil"), (b"authorization", b"x"), (b"accept", b"y")),
+        b"{} ",
+    )
+    assert forwarded(came, Address("::1", 8443), b"/mcp") == Request(
+        b"POST", b"/mcp", ((b"host", b"[::1]:8443"), (b"accept", b"y")), b"{} "
+    )
 
 
 def test_a_body_where_none_belongs_is_refused_and_not_quoted() -> None:
