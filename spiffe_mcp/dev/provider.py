@@ -22,10 +22,10 @@ import grpc.aio
 from spiffe_mcp.dev import attested_socket, workload_api
 from spiffe_mcp.dev.attested_socket import Routes
 from spiffe_mcp.dev.ca import DEFAULT_AUTHORITY_TTL, Authorities
-from spiffe_mcp.dev.feed import Feed
 from spiffe_mcp.dev.issuance import Entry, Issued, registrations
 from spiffe_mcp.dev.workload_api import Clock
 from spiffe_mcp.errors import Reason, Refused
+from spiffe_mcp.identity.sources.feed import Feed
 from spiffe_mcp.identity.spiffe_id import TrustDomain
 
 DEFAULT_SVID_TTL: Final = timedelta(minutes=5)

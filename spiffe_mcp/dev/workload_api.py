@@ -17,9 +17,9 @@ from spiffe._proto import workload_pb2 as pb
 from spiffe._proto import workload_pb2_grpc as pb_grpc
 
 from spiffe_mcp.dev import jwt_svid
-from spiffe_mcp.dev.feed import Feed, FeedClosed
 from spiffe_mcp.dev.issuance import Entry, Issued
 from spiffe_mcp.errors import Reason, Refused
+from spiffe_mcp.identity.sources.feed import Feed, FeedClosed
 from spiffe_mcp.identity.spiffe_id import SpiffeId
 from spiffe_mcp.identity.svid import X509Svid
 

@@ -1,9 +1,11 @@
-"""A feed wakes whoever waits, and nobody misses the newest state."""
+"""A feed wakes whoever waits, and nobody misses the newest value."""
 
 import asyncio
 
+import pytest
+
 from spiffe_mcp.identity import BundleSet
-from spiffe_mcp.identity.sources.feed import IdentityFeed
+from spiffe_mcp.identity.sources.feed import Feed, FeedClosed, IdentityFeed
 from spiffe_mcp.identity.state import IdentityState
 from tests.fakes.mini_ca import MiniCa
 
@@ -53,3 +55,44 @@ async def test_readers_do_not_disturb_each_other() -> None:
     feed.publish(ONE)
     assert await anext(other) is ONE
     assert await anext(one) is ONE
+
+
+# -- any value ----------------------------------------------------------------------------------------------
+
+
+async def test_a_new_reader_gets_the_value_at_once() -> None:
+    assert await Feed("a").after(None) == "a"
+
+
+async def test_a_reader_waits_for_the_next_value() -> None:
+    feed = Feed("a")
+    async with asyncio.TaskGroup() as tasks:
+        waiting = tasks.create_task(feed.after("a"))
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        feed.publish("b")
+    assert waiting.result() == "b"
+
+
+async def test_a_slow_reader_gets_only_the_newest_value() -> None:
+    feed = Feed("a")
+    feed.publish("b")
+    feed.publish("c")
+    assert await feed.after("a") == "c"
+    assert feed.newest == "c"
+
+
+async def test_closing_ends_those_who_wait_and_those_who_come_later() -> None:
+    feed = Feed("a")
+    async with asyncio.TaskGroup() as tasks:
+        waiting = tasks.create_task(ends(feed))
+        await asyncio.sleep(0)
+        feed.close()
+    assert waiting.result()
+    assert await ends(feed)
+
+
+async def ends(feed: Feed[str]) -> bool:
+    with pytest.raises(FeedClosed):
+        await feed.after("a")
+    return True
