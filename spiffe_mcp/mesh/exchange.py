@@ -7,6 +7,7 @@ from datetime import datetime
 from spiffe_mcp.audit import AuditSink
 from spiffe_mcp.http import HttpServer
 from spiffe_mcp.mesh.identity import Snapshots
+from spiffe_mcp.mesh.observer import Observer, Unobserved
 from spiffe_mcp.mesh.relay import StreamLimits
 
 
@@ -20,3 +21,4 @@ class Surroundings:
     clock: Callable[[], datetime]
     http: HttpServer
     limits: StreamLimits = field(default_factory=StreamLimits)
+    observer: Observer = field(default_factory=Unobserved)
