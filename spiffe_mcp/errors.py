@@ -81,6 +81,8 @@ class Reason(Enum):
     TLS_TIMEOUT = ("tls.timeout", HTTPStatus.FORBIDDEN)
     TLS_BUSY = ("tls.busy", HTTPStatus.SERVICE_UNAVAILABLE)
     TLS_TRUNCATED = ("tls.truncated", HTTPStatus.SERVICE_UNAVAILABLE)
+    TLS_REJECTED = ("tls.rejected", HTTPStatus.FORBIDDEN)
+    TLS_LIFETIME = ("tls.lifetime", HTTPStatus.SERVICE_UNAVAILABLE)
 
     # -- HTTP ------------------------------------------------------------------------------------------------
     HTTP_MALFORMED = ("http.malformed", HTTPStatus.BAD_REQUEST)

@@ -11,6 +11,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from random import SystemRandom
 from typing import Final
 
 from spiffe_mcp.agent.config import AgentConfig
@@ -25,6 +26,8 @@ from spiffe_mcp.mesh.exchange import Surroundings
 from spiffe_mcp.mesh.identity import Snapshots
 from spiffe_mcp.mesh.ingress_listener import IngressListener
 from spiffe_mcp.mesh.listen import listening
+from spiffe_mcp.mesh.live import LiveConnections
+from spiffe_mcp.mesh.observer import Unobserved
 from spiffe_mcp.mesh.routes import Address
 
 _LOG: Final = logging.getLogger(__name__)
@@ -56,7 +59,15 @@ async def run(
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
         http = HttpServer(tasks, Limits())
         stack.callback(http.close)
-        around = Surroundings(snapshots, log, config.audit.shown, clock, http)
+        observer = Unobserved()
+        live = LiveConnections(
+            snapshots,
+            clock=clock,
+            observer=observer,
+            jitter=SystemRandom().random,
+            longest=config.connections.max_lifetime,
+        )
+        around = Surroundings(snapshots, log, config.audit.shown, clock, http, live, observer=observer)
         egress = ingress = None
         if config.egress is not None:
             outward = EgressListener(around, config.egress.servers, config.egress.user)
@@ -68,6 +79,7 @@ async def run(
             ingress = await stack.enter_async_context(listening(config.ingress.listen, inward.accept))
         tasks.create_task(source.run())
         tasks.create_task(snapshots.follow(source.states()))
+        tasks.create_task(live.run())
         snapshot = await snapshots.first()
         on_ready(Ready(snapshot.spiffe_id, egress, ingress))
         await asyncio.Event().wait()  # until cancelled

@@ -5,7 +5,7 @@ reference is `docs/reference/configuration.md`.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Final, Protocol, TypeVar
@@ -15,10 +15,13 @@ from spiffe_mcp.config import Section, read_file
 from spiffe_mcp.context import User
 from spiffe_mcp.errors import Reason, Refused
 from spiffe_mcp.identity import AllowedIds, IdPattern, SpiffeId
+from spiffe_mcp.mesh.live import MAX_LIFETIME
 from spiffe_mcp.mesh.routes import Address, EgressRoute, HttpUpstream, ServerName
 
 MAX_RECHECK: Final = 3600  # seconds for which what a server lists may go unseen
+LONGEST_LIFETIME: Final = 86_400  # seconds
 _SPIFFE_ID: Final = "a SPIFFE ID (spiffe://trust-domain/path)"
+_PATTERN: Final = f"{_SPIFFE_ID}, * or ** for segments"
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +90,13 @@ class AuditConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class ConnectionsConfig:
+    """How long a connection between agents may live, whatever the SVIDs at its ends allow."""
+
+    max_lifetime: timedelta = MAX_LIFETIME
+
+
+@dataclass(frozen=True, slots=True)
 class AgentConfig:
     """One agent: an egress, an ingress, or both."""
 
@@ -94,6 +104,7 @@ class AgentConfig:
     egress: EgressConfig | None
     ingress: IngressConfig | None
     audit: AuditConfig
+    connections: ConnectionsConfig = field(default_factory=ConnectionsConfig)
 
 
 def load(path: Path) -> AgentConfig:
@@ -108,6 +119,7 @@ def _agent(section: Section) -> AgentConfig:
         egress=section.optional("egress", _egress),
         ingress=section.optional("ingress", lambda ingress: _ingress(ingress, identity)),
         audit=section.section("audit", _audit),
+        connections=section.optional("connections", _connections) or ConnectionsConfig(),
     )
     if config.egress is None and config.ingress is None:
         section.refuse("an agent needs 'egress', 'ingress' or both")
@@ -133,7 +145,7 @@ def _egress(section: Section) -> EgressConfig:
 def _egress_route(section: Section) -> EgressRoute:
     return EgressRoute(
         name=section.value("name", ServerName, "a DNS label"),
-        server=section.value("spiffe_id", SpiffeId.parse, _SPIFFE_ID),
+        server=section.value("spiffe_id", IdPattern.parse, _PATTERN),
         address=section.value("address", Address.parse, "host:port"),
     )
 
@@ -176,16 +188,14 @@ def _ingress(section: Section, identity: IdentityConfig) -> IngressConfig:
     return IngressConfig(
         identity=identity.spiffe_id,
         listen=section.value("listen", Address.parse, "host:port"),
-        peers=AllowedIds(section.values("peers", IdPattern.parse, f"{_SPIFFE_ID}, * or ** for segments")),
+        peers=AllowedIds(section.values("peers", IdPattern.parse, _PATTERN)),
         servers=_unique(section, section.sections("servers", _server)),
         trust_policy=section.path("trust_policy"),
         policy=section.paths("policy"),
         policy_data=section.optional_path("policy_data"),
         policy_version=section.optional_value("policy_version", str, "a text") or "",
         environment=section.text("environment", "default"),
-        recheck=section.value(
-            "recheck", _seconds, f"whole seconds from 1 to {MAX_RECHECK}", timedelta(seconds=30)
-        ),
+        recheck=section.value("recheck", _seconds(MAX_RECHECK), _up_to(MAX_RECHECK), timedelta(seconds=30)),
     )
 
 
@@ -205,10 +215,24 @@ def _audit(section: Section) -> AuditConfig:
     )
 
 
-def _seconds(text: str) -> timedelta:
-    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= MAX_RECHECK):
-        raise ValueError(text)
-    return timedelta(seconds=int(text))
+def _connections(section: Section) -> ConnectionsConfig:
+    lifetime = section.value(
+        "max_lifetime", _seconds(LONGEST_LIFETIME), _up_to(LONGEST_LIFETIME), MAX_LIFETIME
+    )
+    return ConnectionsConfig(lifetime)
+
+
+def _up_to(most: int) -> str:
+    return f"whole seconds from 1 to {most}"
+
+
+def _seconds(most: int) -> Callable[[str], timedelta]:
+    def parse(text: str) -> timedelta:
+        if not (text.isascii() and text.isdigit() and 1 <= int(text) <= most):
+            raise ValueError(text)
+        return timedelta(seconds=int(text))
+
+    return parse
 
 
 def _unix(text: str) -> str:

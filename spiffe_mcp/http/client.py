@@ -39,15 +39,16 @@ class HttpClient:
 
         Raises `Refused(UPSTREAM_*)`, or what opening the connection raises.
         """
+        return await (await self.lease()).send(request)
+
+    async def lease(self) -> "Lease":
+        """A connection for one request, before anything is said on it; raises as `send`.
+
+        For a request that depends on who is at the other end.
+        """
         if self._retired:
             raise Refused(Reason.UPSTREAM_UNREACHABLE, "retired")
-        connection = self._take() or await self._connect()
-        try:
-            head = await connection.exchange(request)
-        except BaseException:
-            connection.abort()
-            raise
-        return Response(head, connection, self._give_back)
+        return Lease(self._take() or await self._connect(), self._give_back)
 
     def retire(self) -> None:
         """Open no more and keep none: running responses end in their own time."""
@@ -72,6 +73,27 @@ class HttpClient:
         self._idle = [other for other in self._idle if other.reusable]
         self._idle.append(connection)
         connection.idle(self._idle_timeout)
+
+
+class Lease:
+    """A connection that is kept for one request. Either `send` it or `release` it."""
+
+    def __init__(self, connection: "ClientConnection", done: Callable[["ClientConnection"], None]) -> None:
+        self.connection = connection
+        self._done = done
+
+    async def send(self, request: Request) -> "Response":
+        """Send `request`; the response once its head is there."""
+        try:
+            head = await self.connection.exchange(request)
+        except BaseException:
+            self.connection.abort()
+            raise
+        return Response(head, self.connection, self._done)
+
+    def release(self) -> None:
+        """Nothing will be sent: the connection is anybody's again."""
+        self._done(self.connection)
 
 
 class Response:
@@ -129,12 +151,18 @@ class ClientConnection(asyncio.Protocol):
         self._head: ResponseHead | None = None
         self._complete = True
         self._keep_alive = True
+        self._draining = False
 
     # -- what the pool and the response use -----------------------------------------------------------------
 
     @property
     def reusable(self) -> bool:
-        """Whether another request may go out here."""
+        """Whether another request may be planned for this connection."""
+        return self._usable and not self._draining
+
+    @property
+    def _usable(self) -> bool:
+        """Whether a request may go out here."""
         return self._complete and self._keep_alive and not self._lost and not self._transport.is_closing()
 
     async def exchange(self, request: Request) -> ResponseHead:
@@ -145,7 +173,7 @@ class ClientConnection(asyncio.Protocol):
         """
         if request.method in _NOT_SPOKEN:
             raise ValueError(request.method)
-        if not self.reusable:
+        if not self._usable:  # one that has been leased may still begin what it was leased for
             raise self._failure or Refused(Reason.UPSTREAM_UNREACHABLE, "connection closed")
         message = encode_request(request)
         self._parser = httptools.HttpResponseParser(self)
@@ -185,6 +213,21 @@ class ClientConnection(asyncio.Protocol):
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
+
+    def drain(self) -> None:
+        """Take no request after the one that this connection is leased for; idle, end now with a goodbye."""
+        self._draining = True
+        if self._deadline is not None:
+            self.abort()
+
+    def cut(self, refused: Refused) -> None:
+        """End the connection at once; whoever waits for something of it learns why."""
+        self._failure = self._failure or refused
+        self.stop_idling()
+        self._keep_alive = False
+        if not self._lost:
+            self._transport.abort()
+        self._wake()
 
     def abort(self) -> None:
         """End the connection: with a goodbye between two exchanges, at once in the middle of one."""

@@ -103,6 +103,8 @@ class ServerConnection(asyncio.Protocol):
         self._stalled: asyncio.TimerHandle | None = None
         self._deaf = False  # nothing more is read
         self._closing = False  # and nothing more is answered
+        self._draining = False  # what is asked already is answered, and that is all
+        self._reply: Reply | None = None
         self._paused = False
         self._held = 0  # bytes of bodies that count at the server
         self._unheard = 0  # bytes of an unfinished request that the parser has said nothing of
@@ -152,6 +154,25 @@ class ServerConnection(asyncio.Protocol):
     def resume_writing(self) -> None:
         self._set_stalled(None)
         self._gate.open()
+
+    @property
+    def peername(self) -> object:
+        """Where the client is, in the form of its socket's family (`socket.getpeername`)."""
+        return self._transport.get_extra_info("peername")
+
+    def drain(self) -> None:
+        """Answer what is being asked, say that it was the last, and close. Idle, close now."""
+        self._draining = True
+        if self._task is None and self._idle:
+            self._close()
+        elif self._reply is not None and not self._reply.started:
+            self._reply.keep_alive = False
+
+    def finish(self) -> None:
+        """Close as soon as what runs has ended, which it has been told to; abort if that takes too long."""
+        self.drain()
+        if self._task is not None or not self._idle:
+            self._set_deadline(self._limits.linger_timeout, self.abort)
 
     def abort(self) -> None:
         """End the connection now, whatever it was doing."""
@@ -313,7 +334,9 @@ class ServerConnection(asyncio.Protocol):
             return
         request, keep_alive = pending
         head_only = request.method == b"HEAD"
+        keep_alive = keep_alive and not self._draining
         reply = Reply(self._transport, self._gate, keep_alive=keep_alive, head_only=head_only)
+        self._reply = reply
         try:
             await self._service.handle(request, reply)
             if not reply.finished:
@@ -321,7 +344,8 @@ class ServerConnection(asyncio.Protocol):
         except Exception:  # noqa: BLE001
             # A fault of ours must not take the other connections of this task group with it.
             self._handler_failed(reply)
-        if not (reply.keep_alive or self._closing):
+        self._reply = None
+        if not self._closing and (self._draining or not reply.keep_alive):
             self._close()
 
     def _handler_failed(self, reply: Reply) -> None:

@@ -85,6 +85,11 @@ class IdPattern:
         name, _, path = text.removeprefix(_SCHEME).partition("/")
         return cls(TrustDomain(name), tuple(path.split("/")))
 
+    @classmethod
+    def exactly(cls, spiffe_id: SpiffeId) -> Self:
+        """The pattern that only `spiffe_id` matches."""
+        return cls(spiffe_id.trust_domain, tuple(spiffe_id.path[1:].split("/")))
+
     def matches(self, spiffe_id: SpiffeId) -> bool:
         """Whether `spiffe_id` is one of the IDs this pattern names, by whole segments."""
         if spiffe_id.trust_domain != self.trust_domain:
@@ -108,7 +113,7 @@ class AllowedIds:
     @classmethod
     def only(cls, spiffe_id: SpiffeId) -> Self:
         """Exactly one peer."""
-        return cls((IdPattern(spiffe_id.trust_domain, tuple(spiffe_id.path[1:].split("/"))),))
+        return cls((IdPattern.exactly(spiffe_id),))
 
     def authorize(self, spiffe_id: SpiffeId) -> None:
         """Return if `spiffe_id` is admitted; raises `Refused(ID_NOT_AUTHORIZED)`."""

@@ -6,7 +6,7 @@ Pure: the listener does the I/O. The order of the steps is the order of the trus
  2. What it asks: parsed strictly, the era decided.
  3. For which user: the configured one.
  4. What the workload says of identities is dropped: only listed headers pass.
- 5. The link is signed, bound to the next hop, to this SVID and to this request.
+ 5. The link is signed, bound to the server that this hop has proved, to this SVID and to this request.
  6. An `OutboundCall` is granted; nothing can be sent on a hop without one.
 """
 
@@ -15,6 +15,7 @@ from datetime import datetime
 
 from spiffe_mcp.context import Delegation, User, mint
 from spiffe_mcp.http import Request
+from spiffe_mcp.identity import AllowedIds, SpiffeId
 from spiffe_mcp.mcp import Call
 from spiffe_mcp.mesh import headers
 from spiffe_mcp.mesh.hop_binding import hop_binding
@@ -26,9 +27,10 @@ from spiffe_mcp.permit import GrantedOnly
 
 @dataclass(frozen=True, slots=True)
 class OutboundCall(metaclass=GrantedOnly):
-    """A request that may be sent on a hop to `route.server`, by that snapshot's identity and no other."""
+    """A request that may be sent on a hop to `server`, by that snapshot's identity, and on no other."""
 
     route: EgressRoute
+    server: SpiffeId
     snapshot: Snapshot
     request: Request
     txn: str
@@ -56,25 +58,31 @@ def admit(
     call: Call | None,
     *,
     route: EgressRoute,
+    server: SpiffeId,
     user: User,
     snapshot: Snapshot,
     ids: ExchangeIds,
     now: datetime,
 ) -> OutboundCall:
-    """Steps 1 and 3 to 6 for a request that was read; raises `Refused`."""
+    """Steps 1 and 3 to 6 for a request that was read; raises `Refused`.
+
+    `server` is who stands at the other end of the hop. Nothing has been said to it yet.
+    """
     # (1) One workload, one SVID: the agent's identity is the caller's.
     caller = snapshot.valid_at(now).spiffe_id
     # (4) Listed headers pass, and nothing else.
     bare = headers.forwarded(request, route.address, route.name.path)
-    # (3) and (5): for this user, by this SVID, to that server, with this request.
+    # (3) and (5): for this user, by this SVID, to that server, with this request. The list may have become
+    # shorter since the handshake.
+    AllowedIds((route.server,)).authorize(server)
     context = mint(
         Delegation(user=user, caller=caller, scope=(), txn=ids.txn),
         signer=snapshot.signer,
-        audience=route.server,
+        audience=server,
         binding=hop_binding(bare, call),
         jti=ids.jti,
         now=now,
     )
     # (6) Sent with exactly one context, ours.
     signed = replace(bare, headers=(*bare.headers, (headers.USER_CONTEXT, context.encode())))
-    return OutboundCall.granted(route=route, snapshot=snapshot, request=signed, txn=ids.txn)
+    return OutboundCall.granted(route=route, server=server, snapshot=snapshot, request=signed, txn=ids.txn)

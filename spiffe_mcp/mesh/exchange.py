@@ -7,6 +7,7 @@ from datetime import datetime
 from spiffe_mcp.audit import AuditSink
 from spiffe_mcp.http import HttpServer
 from spiffe_mcp.mesh.identity import Snapshots
+from spiffe_mcp.mesh.live import LiveConnections
 from spiffe_mcp.mesh.observer import Observer, Unobserved
 from spiffe_mcp.mesh.relay import StreamLimits
 
@@ -20,5 +21,6 @@ class Surroundings:
     shown: frozenset[str]  # parameters whose values may stand in records
     clock: Callable[[], datetime]
     http: HttpServer
+    live: LiveConnections
     limits: StreamLimits = field(default_factory=StreamLimits)
     observer: Observer = field(default_factory=Unobserved)

@@ -1,44 +1,61 @@
-"""Hops: pooled mutual-TLS connections, one pool for each (local SVID, server SPIFFE ID, address).
+"""Hops: pooled mutual-TLS connections, one pool for each (local SVID, server's name).
 
-A pooled connection has proved which server it leads to, with which SVID of ours; a request is sent only on
-one whose proof is the one it needs. When the SVID rotates, its pools are retired: requests that are running
+A pooled connection has proved which server it leads to, with which SVID of ours. A hop is leased first, so
+that the call can be signed for the very server at its other end; only a call that names that server, and was
+signed by that SVID, is sent on it. When the SVID rotates, its pools are retired: requests that are running
 end in their own time, new ones handshake anew.
 """
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
 
-from spiffe_mcp.errors import Refused
+from spiffe_mcp.audit import Side
+from spiffe_mcp.errors import Reason, Refused
 from spiffe_mcp.http import HttpClient, Response
-from spiffe_mcp.http.client import ClientConnection
+from spiffe_mcp.http.client import ClientConnection, Lease
 from spiffe_mcp.identity import SpiffeId
 from spiffe_mcp.mesh.egress import OutboundCall
+from spiffe_mcp.mesh.live import LiveConnections
+from spiffe_mcp.mesh.observer import Observer
 from spiffe_mcp.mesh.routes import Address
+from spiffe_mcp.mesh.snapshot import Snapshot
 from spiffe_mcp.mesh.tcp import open_tcp
-from spiffe_mcp.tls import Peer, TlsIdentity, TlsProtocol
+from spiffe_mcp.tls import Authorization, Peer, TlsIdentity, TlsProtocol
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """Where a hop leads: an address, and who may answer there."""
+
+    address: Address
+    allowed: Authorization
 
 
 @dataclass(frozen=True, slots=True)
 class _Key:
     local: TlsIdentity
-    server: SpiffeId
-    address: Address
+    destination: Destination
 
 
 class Hops:
     """All pools of one egress."""
 
-    def __init__(self) -> None:
+    def __init__(self, live: LiveConnections, observer: Observer) -> None:
+        self._live = live
+        self._observer = observer
         self._pools: dict[_Key, HttpClient] = {}
 
-    async def send(self, call: OutboundCall) -> Response:
-        """Send the permitted call; raises `Refused` with why the hop could not be made."""
-        key = _Key(call.snapshot.tls, call.route.server, call.route.address)
+    async def lease(self, destination: Destination, snapshot: Snapshot) -> "Hop":
+        """A hop, its server proved and nothing said on it; raises `Refused` with why it could not be made."""
+        key = _Key(snapshot.tls, destination)
         pool = self._pools.get(key)
         if pool is None:
             self._retire_others(key.local)
-            pool = self._pools[key] = HttpClient(lambda: _connect(key))
-        return await pool.send(call.request)
+            pool = self._pools[key] = HttpClient(lambda: self._connect(key))
+        return Hop(await pool.lease(), snapshot)
 
     def close(self) -> None:
         """End all idle connections and keep no new ones."""
@@ -50,28 +67,109 @@ class Hops:
         for key in [key for key in self._pools if key.local is not current]:
             self._pools.pop(key).retire()
 
+    async def _connect(self, key: _Key) -> ClientConnection:
+        """A connection whose server has proved to be one of those that are allowed there."""
+        loop = asyncio.get_running_loop()
+        secured: asyncio.Future[ClientConnection] = loop.create_future()
+        allowed, own = key.destination.allowed, key.local
 
-async def _connect(key: _Key) -> ClientConnection:
-    """A connection whose server has proved to be `key.server`."""
-    loop = asyncio.get_running_loop()
-    secured: asyncio.Future[ClientConnection] = loop.create_future()
+        def on_secured(peer: Peer) -> ClientConnection:
+            connection = _HopConnection(peer, self._observer)
+            not_after = own.state.svid.not_after
+            entry = self._live.opened(Side.EGRESS, peer, not_after, allowed, connection)
+            connection.when_lost(lambda: self._live.closed(entry))
+            if not secured.done():
+                secured.set_result(connection)
+            return connection
 
-    def on_secured(_: Peer) -> ClientConnection:
-        connection = ClientConnection()
-        if not secured.done():
-            secured.set_result(connection)
-        return connection
+        def on_refused(_: object, refused: Refused) -> None:
+            self._observer.handshake(Side.EGRESS, refused)
+            if not secured.done():
+                secured.set_exception(refused)
 
-    def on_refused(_: object, refused: Refused) -> None:
-        if not secured.done():
-            secured.set_exception(refused)
+        def protocol() -> TlsProtocol:
+            session = own.dial(self._live.verifier(allowed))
+            return TlsProtocol(session, on_secured=on_secured, on_refused=on_refused)
 
-    def protocol() -> TlsProtocol:
-        return TlsProtocol(key.local.connect(key.server), on_secured=on_secured, on_refused=on_refused)
+        hop = await open_tcp(key.destination.address, protocol)
+        try:
+            return await secured
+        except asyncio.CancelledError:
+            hop.abort()
+            raise
 
-    hop = await open_tcp(key.address, protocol)
-    try:
-        return await secured
-    except asyncio.CancelledError:
-        hop.abort()
-        raise
+
+class Hop:
+    """A leased hop: a context in which at most one call is sent to the server at its other end."""
+
+    def __init__(self, lease: Lease, snapshot: Snapshot) -> None:
+        self._lease: Lease | None = lease
+        self._snapshot = snapshot
+        self._connection = lease.connection
+
+    @property
+    def server(self) -> SpiffeId:
+        """Who has proved to be there."""
+        assert isinstance(self._connection, _HopConnection)  # noqa: S101  `Hops` makes no others
+        return self._connection.peer.spiffe_id
+
+    async def send(self, call: OutboundCall) -> Response:
+        """Send the permitted call; raises `Refused` with what became of the hop.
+
+        Raises ValueError for a call that was permitted for another server, or signed by another SVID: its
+        context would be the wrong one, and its content for other eyes.
+        """
+        if call.server != self.server or call.snapshot is not self._snapshot or self._lease is None:
+            raise ValueError("a call for another hop")
+        lease, self._lease = self._lease, None
+        return await lease.send(call.request)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._lease is not None:  # nothing was sent: the next call may have it
+            self._lease.release()
+
+
+class _HopConnection(ClientConnection):
+    """A connection to a server of the mesh, which tells how its handshake ended, and of its own end.
+
+    In TLS 1.3 our handshake completes before the server has judged us. Whether it has let us in shows with
+    the first thing that it says, so this is when the handshake is reported.
+    """
+
+    def __init__(self, peer: Peer, observer: Observer) -> None:
+        super().__init__()
+        self.peer = peer
+        self._observer = observer
+        self._admitted = False
+        self._lost_callback: Callable[[], None] = _nothing
+
+    def when_lost(self, tell: Callable[[], None]) -> None:
+        """Have `tell` called when the connection is gone."""
+        self._lost_callback = tell
+
+    def end(self, refused: Refused) -> None:
+        """Its time is over. Whoever still waits for an answer is told by who asked."""
+        self.cut(refused)
+
+    def data_received(self, data: bytes) -> None:
+        """As inside; the first of it means that the server has let us in."""
+        if not self._admitted:
+            self._admitted = True
+            self._observer.handshake(Side.EGRESS, None)
+        super().data_received(data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """As inside; and the connection is live no more."""
+        self._lost_callback()
+        if isinstance(exc, Refused) and exc.reason is Reason.TLS_REJECTED:
+            self._observer.handshake(Side.EGRESS, exc)
+        super().connection_lost(exc)
+
+
+def _nothing() -> None:
+    """Nobody wants to know."""

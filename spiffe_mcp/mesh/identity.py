@@ -21,6 +21,11 @@ class Snapshots:
         self._clock = clock
         self._newest: Snapshot | None = None
         self._ready = asyncio.Event()
+        self._told: list[Callable[[], None]] = []
+
+    def on_change(self, tell: Callable[[], None]) -> None:
+        """Have `tell` called after each change of what is in force."""
+        self._told.append(tell)
 
     async def follow(self, states: AsyncIterator[IdentityState | None]) -> None:
         """Put each state in force as it comes, until cancelled."""
@@ -31,6 +36,8 @@ class Snapshots:
                 _LOG.exception("a new identity could not be put in force")
             if self._newest is not None:
                 self._ready.set()
+            for tell in self._told:
+                tell()
 
     async def first(self) -> Snapshot:
         """The snapshot, as soon as there is one."""

@@ -5,7 +5,8 @@ Every exchange leaves exactly one audit record, whatever ends it; so does every 
 """
 
 import asyncio
-from collections.abc import Mapping
+import ssl
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -22,16 +23,19 @@ from spiffe_mcp.identity import AllowedIds
 from spiffe_mcp.manifest import LiveView
 from spiffe_mcp.mesh import headers, ingress, recording, relay
 from spiffe_mcp.mesh.answer import filter_for
+from spiffe_mcp.mesh.authorized import Authorized
 from spiffe_mcp.mesh.exchange import Surroundings
 from spiffe_mcp.mesh.ingress import Memory, Permit
+from spiffe_mcp.mesh.interruption import Interruption
 from spiffe_mcp.mesh.listen import Closed
 from spiffe_mcp.mesh.recording import HandshakeRecords
 from spiffe_mcp.mesh.refusal import answer_refused
 from spiffe_mcp.mesh.routes import IngressRoute, unknown_path
 from spiffe_mcp.mesh.sessions import Sessions
+from spiffe_mcp.mesh.snapshot import Snapshot
 from spiffe_mcp.mesh.upstream import Upstream
 from spiffe_mcp.policy import PolicyEngine
-from spiffe_mcp.tls import HandshakeSlots, Peer, TlsProtocol
+from spiffe_mcp.tls import HandshakeSlots, Peer, TlsProtocol, TlsSession
 
 REPLAY_CAPACITY: Final = 400_000  # user contexts remembered at a time, for each server; half by one peer
 _SUCCESS: Final = range(200, 300)
@@ -63,6 +67,7 @@ class IngressListener:
     def __init__(self, around: Surroundings, site: Site) -> None:
         self.around = around
         self.site = site
+        self.peers = Authorized(site.peers)
         self._slots = HandshakeSlots()
         self._handshakes = HandshakeRecords(around.log)
         self.servers: Mapping[bytes, _Server] = {
@@ -72,15 +77,14 @@ class IngressListener:
     def accept(self) -> asyncio.Protocol:
         """The protocol of a new connection; without an identity of our own there is none to be had."""
         try:
-            snapshot = self.around.snapshots.current(self.around.clock())
+            self.current()
         except Refused:
             return Closed()
-        return TlsProtocol(
-            snapshot.tls.accept(self.site.peers),
-            on_secured=self._secured,
-            on_refused=self._refused,
-            slots=self._slots,
-        )
+        return _Arrival(self).protocol(self._slots)
+
+    def authorize(self, peers: AllowedIds) -> None:
+        """Admit these from now on. Whoever calls this has the live connections looked at again."""
+        self.peers.allowed = peers
 
     def server_at(self, path: bytes) -> _Server:
         """The server whose MCP endpoint is `path`; raises `Refused(ROUTE_UNKNOWN)`."""
@@ -94,12 +98,62 @@ class IngressListener:
         for server in self.servers.values():
             server.upstream.close()
 
+    def current(self) -> Snapshot:
+        """Who this agent is now; raises `Refused(IDENTITY_UNAVAILABLE)`."""
+        return self.around.snapshots.current(self.around.clock())
+
+    def refused(self, address: object, refused: Refused, peer: Peer | None = None) -> None:
+        """Nobody was let in, or somebody who was is so no more."""
+        with suppress(Refused):  # refused already; a log that cannot be written counts its own gap
+            self._handshakes.refused(address, refused, self.around.clock(), peer)
+
+
+class _Arrival:
+    """One handshake: shown is who we are when it begins, and asked who may come when it completes."""
+
+    def __init__(self, listener: IngressListener) -> None:
+        self._listener = listener
+        self._around = listener.around
+        self._own: Snapshot
+
+    def protocol(self, slots: HandshakeSlots) -> TlsProtocol:
+        """What runs it."""
+        session = TlsSession(
+            self._context, server_side=True, verify=self._around.live.verifier(self._listener.peers)
+        )
+        return TlsProtocol(session, on_secured=self._secured, on_refused=self._refused, slots=slots)
+
+    def _context(self) -> ssl.SSLContext:
+        self._own = self._listener.current()
+        return self._own.tls.server_context
+
     def _secured(self, peer: Peer) -> ServerConnection:
-        return self.around.http.connection(_PeerService(self, peer))
+        self._around.observer.handshake(Side.INGRESS, None)
+        service = _PeerService(self._listener, peer)
+        connection = service.connection
+        not_after = self._own.identity.svid.not_after
+        entry = self._around.live.opened(Side.INGRESS, peer, not_after, self._listener.peers, service)
+        connection.when_lost(lambda: self._around.live.closed(entry))
+        return connection
 
     def _refused(self, address: object, refused: Refused) -> None:
-        with suppress(Refused):  # refused already; a log that cannot be written counts its own gap
-            self._handshakes.refused(address, refused, self.around.clock())
+        self._around.observer.handshake(Side.INGRESS, refused)
+        self._listener.refused(address, refused)
+
+
+class _PeerConnection(ServerConnection):
+    """A connection of a peer, which tells of its end."""
+
+    _tell: Callable[[], None]
+
+    def when_lost(self, tell: Callable[[], None]) -> None:
+        """Have `tell` called when the connection is gone."""
+        self._tell = tell
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """As inside; and the connection is live no more."""
+        self._tell()
+        super().connection_lost(exc)
 
 
 class _PeerService:
@@ -109,6 +163,29 @@ class _PeerService:
         self._listener = listener
         self._around = listener.around
         self._peer = peer
+        self._interruption = Interruption()
+        self.connection = _PeerConnection(self._around.http, self)
+
+    # -- mesh.live.Connection -------------------------------------------------------------------------------
+
+    def drain(self) -> None:
+        """What is asked is answered, and nothing more."""
+        self.connection.drain()
+
+    def end(self, refused: Refused) -> None:
+        """Who waits for an answer is told, and the connection closes."""
+        self._interruption.interrupt(refused)
+        self.connection.finish()
+
+    def cut(self, refused: Refused) -> None:
+        """At once. The record of the exchange that runs says why, or else one of its own."""
+        if self._interruption.running:
+            self._interruption.interrupt(refused)
+        else:
+            self._listener.refused(self.connection.peername, refused, self._peer)
+        self.connection.abort()
+
+    # -- http.Service ---------------------------------------------------------------------------------------
 
     def rejected(self, refused: Refused) -> None:
         """No request could be read."""
@@ -122,9 +199,10 @@ class _PeerService:
         try:
             draft = self._draft(now, reply.peername)
             with recorded(self._around.log, draft) as record, recording.timed(record, "total"):
-                server = self._listener.server_at(request.path)
-                permit = await self._admit(request, server, record, now)
-                ending = await self._relay(permit, server, reply, record)
+                with self._interruption.possible():
+                    server = self._listener.server_at(request.path)
+                    permit = await self._admit(request, server, record, now)
+                    ending = await self._relay(permit, server, reply, record)
                 record.complete()
             await ending.send()
         except Refused as refused:
@@ -161,7 +239,11 @@ class _PeerService:
 
             passing = filter_for(permit, response.head, observe)
             try:
-                with recording.timed(record, "answer"):
+                with (
+                    recording.timed(record, "answer"),
+                    relay.caller_waiting(response, passing, reply),
+                    self._interruption.possible(),
+                ):
                     return await relay.pass_on(response, passing, reply, self._around.limits)
             finally:
                 # A client that has its answer may leave a stream before its end: that cancels nothing.

@@ -33,6 +33,7 @@ from spiffe_mcp.mesh.egress import OutboundCall
 from spiffe_mcp.mesh.ingress import Authenticated, Decided, Inbound, Selected, action_of
 from spiffe_mcp.mesh.routes import EgressRoute
 from spiffe_mcp.policy import PolicyEngine
+from spiffe_mcp.tls import Peer
 
 HANDSHAKE_RECORDS: Final = 10  # refused handshakes recorded in a second; the rest are counted
 
@@ -120,8 +121,9 @@ def note_outbound(
 
 
 def note_sent(record: Draft, call: OutboundCall) -> None:
-    """In whose name it goes out."""
+    """In whose name it goes out, and to whom."""
     record.txn = call.txn
+    record.target = replace(record.target, server=str(call.server))
     record.caller = replace(record.caller, caller=str(call.snapshot.spiffe_id))
     record.ruling = Ruling(verdict=Verdict.ALLOW)
 
@@ -153,8 +155,8 @@ class HandshakeRecords:
         self._written = 0
         self._left_out = 0
 
-    def refused(self, peername: object, refused: Refused, now: datetime) -> None:
-        """Record one; raises `Refused(AUDIT_UNAVAILABLE)`."""
+    def refused(self, peername: object, refused: Refused, now: datetime, peer: Peer | None = None) -> None:
+        """Record one, of a `peer` that had been let in before; raises `Refused(AUDIT_UNAVAILABLE)`."""
         if abs(now - self._second) >= timedelta(seconds=1):  # a clock set back begins anew too
             self._second, self._written = now, 0
         if self._written >= HANDSHAKE_RECORDS:
@@ -162,7 +164,8 @@ class HandshakeRecords:
             return
         self._written += 1
         record = draft(Side.INGRESS, now)
-        record.kind, record.caller = Kind.AUTHENTICATION, Caller(peer_address=address(peername))
+        named = str(peer.spiffe_id) if peer is not None else ""
+        record.kind, record.caller = Kind.AUTHENTICATION, Caller(address(peername), peer=named)
         gap = f"; {self._left_out} more were not recorded" if self._left_out else ""
         self._left_out = 0
         with recorded(self._log, record):

@@ -1,15 +1,18 @@
 """Passing an answer on as it arrives: chunk in, filtered chunk out, no faster than the client reads."""
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeVar
 
 from spiffe_mcp.errors import Reason, Refused
 from spiffe_mcp.http import Headers, Reply, Response, ResponseHead
 from spiffe_mcp.http.messages import values
 from spiffe_mcp.mcp.answer_filter import EVENT_STREAM
 from spiffe_mcp.mesh import headers
+
+T = TypeVar("T")
 
 HELD_BYTES: Final = 256 * 1024  # of an answer that is no stream of events, until it is known to be whole
 
@@ -85,11 +88,11 @@ class Ending:
             await self.reply.send(self.head, self.rest)
 
 
-async def begun(response: Awaitable[Response], limits: StreamLimits) -> Response:
-    """The response once its head is there; raises `Refused(UPSTREAM_TIMEOUT)`, or what the wait raises."""
+async def begun(awaited: Awaitable[T], limits: StreamLimits) -> T:
+    """What is awaited, a response's head say; raises `Refused(UPSTREAM_TIMEOUT)`, or what the wait raises."""
     try:
         async with asyncio.timeout(min(limits.idle, limits.total)):
-            return await response
+            return await awaited
     except TimeoutError:
         raise Refused(Reason.UPSTREAM_TIMEOUT, "no answer has begun") from None
 
@@ -102,10 +105,17 @@ async def pass_on(response: Response, passing: Filter, reply: Reply, limits: Str
     the filter raises; as `Unanswered` where that is so.
     """
     events = is_event_stream(response.head.headers)
-    try:
+    with caller_waiting(response, passing, reply):
         return await _passed(response, passing, reply, limits, HELD_BYTES if not events else 0)
+
+
+@contextmanager
+def caller_waiting(response: Response, passing: Filter, reply: Reply) -> Iterator[None]:
+    """What is refused inside comes out as `Unanswered`, if a stream has begun and has no answer in it yet."""
+    try:
+        yield
     except Refused as refused:
-        if events and reply.started and not passing.answered:
+        if is_event_stream(response.head.headers) and reply.started and not passing.answered:
             raise Unanswered(refused.reason, refused.detail) from refused
         raise
 

@@ -10,7 +10,7 @@ from typing import Final, Self
 from urllib.parse import urlsplit
 
 from spiffe_mcp.errors import Reason, Refused
-from spiffe_mcp.identity import SpiffeId
+from spiffe_mcp.identity import IdPattern
 from spiffe_mcp.manifest import VerifiedManifest
 
 _NAME: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
@@ -69,7 +69,7 @@ class EgressRoute:
     """A server that local workloads may call: who it must prove to be, and where it is."""
 
     name: ServerName
-    server: SpiffeId
+    server: IdPattern  # with wildcards for the instances of one server that each have an ID of their own
     address: Address
 
 

@@ -13,12 +13,12 @@ import ssl
 from collections.abc import Callable
 from datetime import datetime
 
-from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
-from spiffe_mcp.identity import AllowedIds, SpiffeId, X509Svid, verify_chain
+from spiffe_mcp.identity import AllowedIds, SpiffeId, X509Svid
 from spiffe_mcp.identity.state import IdentityState
-from spiffe_mcp.tls.session import Peer, TlsSession
+from spiffe_mcp.tls.session import TlsSession
+from spiffe_mcp.tls.verification import Authorization, Peer, verify_peer
 
 
 class TlsIdentity:
@@ -28,25 +28,24 @@ class TlsIdentity:
         self.state = state
         self._clock = clock
         # Now, not at the first handshake: what cannot be built is found out while there is another state.
-        self._server_context = self._for_servers()
-        self._client_context = self._for_clients()
+        self.server_context = self._for_servers()
+        self.client_context = self._for_clients()
 
-    def accept(self, allowed: AllowedIds) -> TlsSession:
+    def accept(self, allowed: Authorization) -> TlsSession:
         """The server's end of a connection that only `allowed` peers may open."""
-        return TlsSession(self._server_context, server_side=True, verify=self._verifier(allowed))
+        return TlsSession(lambda: self.server_context, server_side=True, verify=self._verifier(allowed))
 
     def connect(self, server: SpiffeId) -> TlsSession:
         """The client's end of a connection that only `server` may answer."""
-        return TlsSession(
-            self._client_context, server_side=False, verify=self._verifier(AllowedIds.only(server))
-        )
+        return self.dial(self._verifier(AllowedIds.only(server)))
 
-    def _verifier(self, allowed: AllowedIds) -> Callable[[tuple[bytes, ...]], Peer]:
+    def dial(self, verify: Callable[[tuple[bytes, ...]], Peer]) -> TlsSession:
+        """The client's end of a connection that whoever `verify` admits may answer."""
+        return TlsSession(lambda: self.client_context, server_side=False, verify=verify)
+
+    def _verifier(self, allowed: Authorization) -> Callable[[tuple[bytes, ...]], Peer]:
         def verify(chain_der: tuple[bytes, ...]) -> Peer:
-            spiffe_id = verify_chain(chain_der, self.state.bundles, self._clock())
-            allowed.authorize(spiffe_id)
-            leaf = x509.load_der_x509_certificate(chain_der[0])
-            return Peer(spiffe_id, chain_der, leaf.not_valid_after_utc)
+            return verify_peer(chain_der, self.state.bundles, allowed, self._clock())
 
         return verify
 

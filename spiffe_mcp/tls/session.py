@@ -12,12 +12,10 @@ import ssl
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Final
 
 from spiffe_mcp.errors import Reason, Refused
-from spiffe_mcp.identity import SpiffeId
+from spiffe_mcp.tls.verification import Peer
 
 _RECORD_BYTES: Final = 16 * 1024  # the most plaintext one TLS record holds (RFC 8446 section 5.1)
 
@@ -31,36 +29,33 @@ _VERIFY_CODES: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Peer:
-    """Who is at the other end. Only a completed, verified handshake makes one."""
-
-    spiffe_id: SpiffeId
-    chain_der: tuple[bytes, ...] = field(repr=False)
-    not_after: datetime
-
-    @property
-    def leaf_der(self) -> bytes:
-        """The certificate whose key the handshake proved."""
-        return self.chain_der[0]
-
-
 class TlsSession:
-    """A TLS 1.3 endpoint as a value machine: `start`, then `receive` and `send`, draining `outgoing`."""
+    """A TLS 1.3 endpoint as a value machine: `start`, then `receive` and `send`, draining `outgoing`.
+
+    `context` is asked when the handshake begins, which for a server is with the client's first byte: so it is
+    the newest then, and whoever says nothing costs nothing. `verify` is asked when the handshake completes.
+    """
 
     def __init__(
-        self, context: ssl.SSLContext, *, server_side: bool, verify: Callable[[tuple[bytes, ...]], Peer]
+        self,
+        context: Callable[[], ssl.SSLContext],
+        *,
+        server_side: bool,
+        verify: Callable[[tuple[bytes, ...]], Peer],
     ) -> None:
+        self.server_side: Final = server_side
         self.peer: Peer | None = None
         self.closed_by_peer = False
+        self._context = context
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
-        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=server_side)
+        self._begun: ssl.SSLObject | None = None
         self._verify = verify
 
     def start(self) -> None:
-        """Begin the handshake (a client has something to say first)."""
-        self._handshake()
+        """Begin the handshake, if this end has to speak first."""
+        if not self.server_side:
+            self._handshake()
 
     def receive(self, ciphertext: bytes) -> bytes:
         """Take what came off the wire; returns the plaintext it completed, if any.
@@ -83,12 +78,20 @@ class TlsSession:
         """The ciphertext that tells the peer that no more will come. The peer may still send."""
         # The peer's own goodbye is not waited for, and a session without a peer has none to say.
         with suppress(ssl.SSLError):
-            self._tls.unwrap()
+            if self.peer is not None:
+                self._tls.unwrap()
         return self._outgoing.read()
 
     def outgoing(self) -> bytes:
         """What has to go on the wire now."""
         return self._outgoing.read()
+
+    @property
+    def _tls(self) -> ssl.SSLObject:
+        if self._begun is None:
+            context = self._context()
+            self._begun = context.wrap_bio(self._incoming, self._outgoing, server_side=self.server_side)
+        return self._begun
 
     def _handshake(self) -> None:
         try:
@@ -100,8 +103,19 @@ class TlsSession:
         try:
             self.peer = self._verify(_unverified_chain(self._tls))
         except BaseException:  # whatever went wrong, nobody was verified
-            self._outgoing.read()  # our certificate and Finished: never shown to a peer we refuse
+            self._outgoing.read()  # our certificate and Finished: never shown to a server we refuse
+            self._turn_away()
             raise
+
+    def _turn_away(self) -> None:
+        """Let a client that we refuse know: its own handshake was complete before we looked at it.
+
+        Python cannot send the alert that RFC 8446 section 4.4.2.4 has for it. A goodbye before the first
+        answer is what no server that is merely gone sends, and it cannot be forged.
+        """
+        if self.server_side:
+            with suppress(ssl.SSLError):
+                self._tls.unwrap()
 
     def _read(self) -> bytes:
         chunks = []

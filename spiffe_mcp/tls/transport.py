@@ -10,7 +10,8 @@ from collections.abc import Callable
 from typing import Final, Protocol, cast
 
 from spiffe_mcp.errors import Reason, Refused
-from spiffe_mcp.tls.session import Peer, TlsSession
+from spiffe_mcp.tls.session import TlsSession
+from spiffe_mcp.tls.verification import Peer
 
 HANDSHAKE_TIMEOUT: Final = 10.0  # seconds
 MAX_HANDSHAKES: Final = 256  # in progress at one listener
@@ -82,6 +83,7 @@ class TlsProtocol(asyncio.Protocol, asyncio.Transport):
         self._failure: Refused | None = None
         self._said_goodbye = False
         self._heard_goodbye = False
+        self._heard_anything = False
         self._lost = False
 
     # -- towards the network --------------------------------------------------------------------------------
@@ -172,6 +174,7 @@ class TlsProtocol(asyncio.Protocol, asyncio.Transport):
         if self._inner is None and self._session.peer is not None:
             self._secured(self._session.peer)
         if plaintext and self._inner is not None:
+            self._heard_anything = True
             self._inner.data_received(plaintext)
         if self._session.closed_by_peer and not self._heard_goodbye:
             self._peer_said_goodbye()
@@ -183,7 +186,9 @@ class TlsProtocol(asyncio.Protocol, asyncio.Transport):
 
     def _peer_said_goodbye(self) -> None:
         self._heard_goodbye = True
-        if self._inner is not None and not self._inner.eof_received():
+        if self._is_turned_away:
+            self._refuse(Refused(Reason.TLS_REJECTED, "a goodbye before the first answer"))
+        elif self._inner is not None and not self._inner.eof_received():
             self.close()
 
     def _refuse(self, refused: Refused) -> None:
@@ -192,6 +197,8 @@ class TlsProtocol(asyncio.Protocol, asyncio.Transport):
         A client learns only here that the server refused its certificate: in TLS 1.3 its own handshake was
         complete before the server looked (RFC 8446 section 4.4.2.4).
         """
+        if self._is_turned_away and "_ALERT_" in refused.detail:  # as OpenSSL names what a peer sent
+            refused = Refused(Reason.TLS_REJECTED, refused.detail)
         if self._failure is None:
             self._failure = refused
             if self._inner is None:
@@ -199,6 +206,11 @@ class TlsProtocol(asyncio.Protocol, asyncio.Transport):
         self._handshake_over()
         self._socket.close()  # and no goodbye: the peer must not take this for a good end
         self._set_deadline(self.abort)  # should the peer not even take the alert
+
+    @property
+    def _is_turned_away(self) -> bool:
+        """Whether an end now is the server's answer to who we are: there was no other yet."""
+        return self._inner is not None and not (self._session.server_side or self._heard_anything)
 
     def _handshake_timed_out(self) -> None:
         self._refuse(Refused(Reason.TLS_TIMEOUT, f"no handshake within {self._handshake_timeout:g} s"))

@@ -22,7 +22,7 @@ from spiffe_mcp.audit import AuditRecord, Draft, Side, recorded
 from spiffe_mcp.context import Delegation, ReplayGuard, RequestBinding, Signer, User, mint
 from spiffe_mcp.errors import Reason, Refused
 from spiffe_mcp.http import Headers, Request
-from spiffe_mcp.identity import BundleSet, SpiffeId, X509Svid
+from spiffe_mcp.identity import BundleSet, IdPattern, SpiffeId, X509Svid
 from spiffe_mcp.identity.state import IdentityState
 from spiffe_mcp.manifest import FileSigner, LiveView, VerifiedManifest, compare, statement, verify_manifest
 from spiffe_mcp.mcp.headers import NAME_KEYS, encode
@@ -59,7 +59,9 @@ ENVELOPE: Final = publisher.seal(statement.write(publisher.manifest()), PUBLISHE
 MANIFEST: Final = verify_manifest(ENVELOPE, publisher.policy(publisher=PUBLISHER), publisher.SERVER, NOW)
 
 NAME: Final = ServerName("weather")
-EGRESS_ROUTE: Final = EgressRoute(NAME, publisher.SERVER, Address("node-2.mesh.test", 8443))
+EGRESS_ROUTE: Final = EgressRoute(
+    NAME, IdPattern.exactly(publisher.SERVER), Address("node-2.mesh.test", 8443)
+)
 UPSTREAM: Final = HttpUpstream(Address("127.0.0.1", 9000), "/api/mcp")
 INGRESS_ROUTE: Final = IngressRoute(NAME, UPSTREAM, MANIFEST)
 
@@ -226,6 +228,7 @@ class Egress:
             request,
             call,
             route=EGRESS_ROUTE,
+            server=publisher.SERVER,
             user=self.user,
             snapshot=snapshot(self.svid),
             ids=ExchangeIds(txn="txn-1", jti=f"jti-{next(_numbers)}"),

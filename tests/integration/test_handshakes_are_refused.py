@@ -49,7 +49,7 @@ async def refusal_of(hop: Hop) -> Refused:
 async def test_a_certificate_of_another_trust_domain_is_not_believed(mesh: Mesh) -> None:
     foreign = MiniCa("other.test", now=now()).issue("/ai-agent/planner")
     with mesh.server.untouched():
-        assert (await refusal_of(mesh.hop(svid=foreign))).reason is Reason.TLS_HANDSHAKE
+        assert (await refusal_of(mesh.hop(svid=foreign))).reason is Reason.TLS_REJECTED
     assert reason_of_the_last_handshake(mesh) == Reason.CHAIN_UNTRUSTED.code
     await still_works(mesh)
 
@@ -57,7 +57,7 @@ async def test_a_certificate_of_another_trust_domain_is_not_believed(mesh: Mesh)
 async def test_another_authority_of_the_same_name_signs_nobody(mesh: Mesh) -> None:
     forged = MiniCa("mesh.test", now=now()).issue(PLANNER.path)
     with mesh.server.untouched():
-        assert (await refusal_of(mesh.hop(svid=forged))).reason is Reason.TLS_HANDSHAKE
+        assert (await refusal_of(mesh.hop(svid=forged))).reason is Reason.TLS_REJECTED
     assert reason_of_the_last_handshake(mesh) == Reason.CHAIN_UNTRUSTED.code
     await still_works(mesh)
 

@@ -160,7 +160,7 @@ async def until_turned_away(hop: Hop) -> None:
         try:
             await hop.ask(hop.signed(call("echo", text="still me")))
         except Refused as refused:
-            if refused.reason is Reason.TLS_HANDSHAKE:
+            if refused.reason is Reason.TLS_REJECTED:
                 return
 
 

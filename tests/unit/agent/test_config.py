@@ -144,10 +144,10 @@ def test_every_key_is_read(tmp_path: Path) -> None:
             servers=(
                 EgressRoute(
                     ServerName("bank"),
-                    SpiffeId.parse("spiffe://b.test/mcp/bank"),
+                    IdPattern.parse("spiffe://b.test/mcp/bank"),
                     Address("bank.b.test", 8443),
                 ),
-                EgressRoute(ServerName("weather"), weather, Address("::1", 8443)),
+                EgressRoute(ServerName("weather"), IdPattern.exactly(weather), Address("::1", 8443)),
             ),
         ),
         ingress=IngressConfig(

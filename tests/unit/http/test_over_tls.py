@@ -138,5 +138,5 @@ async def test_nothing_of_the_request_reaches_a_service_that_refuses_the_caller(
     async with hop(client=identity("/client", of=MiniCa("a.test", now=NOW))) as running:
         with pytest.raises(Refused) as caught:
             await fetch(running.client)
-        assert (caught.value.reason, caught.value.detail) == (Reason.TLS_HANDSHAKE, "TLSV1_ALERT_UNKNOWN_CA")
+        assert (caught.value.reason, caught.value.detail) == (Reason.TLS_REJECTED, "TLSV1_ALERT_UNKNOWN_CA")
         assert running.service.requests == []

@@ -10,14 +10,18 @@ from typing import Any
 
 import pytest
 
+from spiffe_mcp.audit import Side
 from spiffe_mcp.errors import Reason, Refused
 from spiffe_mcp.http import HttpServer, Limits, Reply, Request, ResponseHead
 from spiffe_mcp.identity import AllowedIds, BundleSet, IdPattern, SpiffeId, X509Svid
 from spiffe_mcp.identity.state import IdentityState
 from spiffe_mcp.mesh import egress
 from spiffe_mcp.mesh.egress import ExchangeIds, OutboundCall
-from spiffe_mcp.mesh.hops import Hops
+from spiffe_mcp.mesh.hops import Destination, Hop, Hops
+from spiffe_mcp.mesh.identity import Snapshots
 from spiffe_mcp.mesh.listen import listening
+from spiffe_mcp.mesh.live import LiveConnections
+from spiffe_mcp.mesh.observer import Unobserved
 from spiffe_mcp.mesh.routes import Address, EgressRoute, ServerName
 from spiffe_mcp.mesh.snapshot import Snapshot
 from spiffe_mcp.tls import Peer, TlsIdentity, TlsProtocol
@@ -85,22 +89,73 @@ async def serving(name: SpiffeId = WEATHER) -> AsyncIterator[Server]:
             http.close()
 
 
+class Told(Unobserved):
+    """Remembers what was said of handshakes."""
+
+    def __init__(self) -> None:
+        self.handshakes: list[Reason | None] = []
+
+    def handshake(self, side: Side, refused: Refused | None) -> None:
+        assert side is Side.EGRESS
+        self.handshakes.append(refused.reason if refused else None)
+
+
+@dataclass
+class Dialling:
+    """The hops of an egress, and what it knows of them."""
+
+    hops: Hops
+    live: LiveConnections
+    told: Told
+
+    async def hop(self, server: Server, by: Snapshot, to: str = str(WEATHER)) -> Hop:
+        return await self.hops.lease(Destination(server.address, allowed(to)), by)
+
+    async def sent(self, server: Server, by: Snapshot, to: str = str(WEATHER)) -> bytes:
+        """The answer to one call."""
+        async with (
+            await self.hop(server, by, to) as hop,
+            await hop.send(outbound(server, by, hop.server, to)) as response,
+        ):
+            return await response.body(100)
+
+
+@cache
+def allowed(pattern: str) -> AllowedIds:
+    return AllowedIds((IdPattern.parse(pattern),))
+
+
 @asynccontextmanager
-async def dialling() -> AsyncIterator[Hops]:
-    hops = Hops()
+async def dialling() -> AsyncIterator[Dialling]:
+    told = Told()
+    live = await watching(ca(), told)
+    hops = Hops(live, told)
     try:
-        yield hops
+        yield Dialling(hops, live, told)
     finally:
         hops.close()
         await asyncio.sleep(0)
 
 
-def outbound(server: Server, by: Snapshot, to: SpiffeId = WEATHER) -> OutboundCall:
+async def watching(trusted: MiniCa, told: Told) -> LiveConnections:
+    """What judges by the bundle of `trusted`."""
+    snapshots = Snapshots(lambda: NOW)
+    live = LiveConnections(snapshots, clock=lambda: NOW, observer=told, jitter=lambda: 0.0)
+
+    async def states() -> AsyncIterator[IdentityState]:
+        yield IdentityState(ca().issue("/planner"), BundleSet.from_der({"a.test": trusted.bundle_der}))
+
+    await snapshots.follow(states())
+    return live
+
+
+def outbound(server: Server, by: Snapshot, to: SpiffeId = WEATHER, pattern: str = "") -> OutboundCall:
     request = call()
     return egress.admit(
         request,
         egress.read(request),
-        route=EgressRoute(ServerName("weather"), to, server.address),
+        route=EgressRoute(ServerName("weather"), IdPattern.parse(pattern or str(to)), server.address),
+        server=to,
         user=ALICE,
         snapshot=by,
         ids=ExchangeIds("t", "j"),
@@ -108,16 +163,12 @@ def outbound(server: Server, by: Snapshot, to: SpiffeId = WEATHER) -> OutboundCa
     )
 
 
-async def sent(hops: Hops, admitted: OutboundCall) -> bytes:
-    async with await hops.send(admitted) as response:
-        return await response.body(100)
-
-
 async def test_the_server_gets_the_request_that_was_admitted_from_whom_it_says() -> None:
     planner = snapshot(ca().issue("/planner"))
     async with serving() as server, dialling() as hops:
         admitted = outbound(server, planner)
-        assert await sent(hops, admitted) == b"1"
+        async with await hops.hop(server, planner) as hop, await hop.send(admitted) as response:
+            assert await response.body(100) == b"1"
         (request,), (peer,) = server.requests, server.peers
     assert (request.method, request.target, request.body) == (b"POST", b"/weather/mcp", admitted.request.body)
     assert [pair for pair in request.headers if pair[0] != b"content-length"] == [*admitted.request.headers]
@@ -128,7 +179,7 @@ async def test_a_hop_is_used_again_while_its_proof_is_the_one_that_is_needed() -
     planner = snapshot(ca().issue("/planner"))
     async with serving() as server, dialling() as hops:
         for _ in range(3):
-            await sent(hops, outbound(server, planner))
+            await hops.sent(server, planner)
         assert len(server.peers) == 1
 
 
@@ -137,18 +188,18 @@ async def test_after_a_rotation_new_calls_shake_hands_anew() -> None:
     old, new = ca().issue("/planner"), ca().issue("/planner")
     async with serving() as server, dialling() as hops:
         for by in (snapshot(old), snapshot(new)):
-            await sent(hops, outbound(server, by))
+            await hops.sent(server, by)
         assert [peer.leaf_der for peer in server.peers] == [old.chain_der[0], new.chain_der[0]]
-        assert len(hops._pools) == 1  # nothing is left that the older SVID opened
+        assert len(hops.hops._pools) == 1  # nothing is left that the older SVID opened
 
 
 async def test_a_rotation_cuts_nothing_that_is_running() -> None:
     async with serving() as server, dialling() as hops, asyncio.TaskGroup() as tasks:
         server.answer.clear()
-        running = tasks.create_task(sent(hops, outbound(server, snapshot(ca().issue("/planner")))))
+        running = tasks.create_task(hops.sent(server, snapshot(ca().issue("/planner"))))
         while not server.requests:  # noqa: ASYNC110  the other end of a socket has no event for tests
             await asyncio.sleep(0)
-        later = tasks.create_task(sent(hops, outbound(server, snapshot(ca().issue("/planner")))))
+        later = tasks.create_task(hops.sent(server, snapshot(ca().issue("/planner"))))
         while len(server.requests) < 2:  # noqa: ASYNC110  as above
             await asyncio.sleep(0)
         server.answer.set()
@@ -159,7 +210,8 @@ async def test_a_server_that_is_somebody_else_gets_nothing() -> None:
     """Not a byte of the request, and not our certificate either."""
     async with serving(BANK) as server, dialling() as hops:
         with pytest.raises(Refused) as caught:
-            await hops.send(outbound(server, snapshot(ca().issue("/planner"))))
+            await hops.hop(server, snapshot(ca().issue("/planner")))
+        assert hops.told.handshakes == [Reason.ID_NOT_AUTHORIZED]
         assert caught.value.reason is Reason.ID_NOT_AUTHORIZED
         while not server.refusals:  # noqa: ASYNC110  the other end of a socket has no event for tests
             await asyncio.sleep(0)
@@ -170,9 +222,9 @@ async def test_one_address_with_two_names_is_two_hops() -> None:
     """A pooled connection has proved one name, and is good for no other."""
     planner = snapshot(ca().issue("/planner"))
     async with serving() as server, dialling() as hops:
-        await sent(hops, outbound(server, planner))
+        await hops.sent(server, planner)
         with pytest.raises(Refused) as caught:
-            await hops.send(outbound(server, planner, to=BANK))
+            await hops.sent(server, planner, to=str(BANK))
         assert caught.value.reason is Reason.ID_NOT_AUTHORIZED
         assert len(server.requests) == 1
 
@@ -182,7 +234,7 @@ async def test_a_server_that_is_not_there_is_unreachable() -> None:
         pass
     async with dialling() as hops:
         with pytest.raises(Refused) as caught:
-            await hops.send(outbound(server, snapshot(ca().issue("/planner"))))
+            await hops.hop(server, snapshot(ca().issue("/planner")))
         assert caught.value.reason is Reason.UPSTREAM_UNREACHABLE
 
 
@@ -203,9 +255,8 @@ async def test_a_caller_that_leaves_during_the_handshake_takes_the_connection_wi
     mute = Mute()
     async with listening(Address("127.0.0.1", 0), lambda: mute) as address, dialling() as hops:
         assert isinstance(address, Address)
-        admitted = outbound(Server(address), snapshot(ca().issue("/planner")))
         async with asyncio.TaskGroup() as tasks:
-            calling = tasks.create_task(hops.send(admitted))
+            calling = tasks.create_task(hops.hop(Server(address), snapshot(ca().issue("/planner"))))
             await mute.reached.wait()
             calling.cancel()
         await mute.left.wait()
@@ -224,5 +275,5 @@ async def test_a_server_that_hangs_up_during_the_handshake_is_a_refusal() -> Non
     async with listening(Address("127.0.0.1", 0), HangsUp) as address, dialling() as hops:
         assert isinstance(address, Address)
         with pytest.raises(Refused) as caught:
-            await hops.send(outbound(Server(address), snapshot(ca().issue("/planner"))))
+            await hops.hop(Server(address), snapshot(ca().issue("/planner")))
         assert caught.value.reason is Reason.TLS_HANDSHAKE

@@ -32,12 +32,12 @@ def test_the_key_reaches_openssl_through_memory_that_is_closed_again(monkeypatch
 
 def test_a_context_is_made_once_a_state_and_side() -> None:
     one = identity()
-    assert one._server_context is one._server_context
-    assert one._client_context is not one._server_context
-    assert one._server_context is not identity()._server_context
+    assert one.server_context is one.server_context
+    assert one.client_context is not one.server_context
+    assert one.server_context is not identity().server_context
 
 
-@pytest.mark.parametrize("side", ["_server_context", "_client_context"])
+@pytest.mark.parametrize("side", ["server_context", "client_context"])
 def test_the_outer_fence_stands(side: str) -> None:
     context: ssl.SSLContext = getattr(identity(), side)
     assert context.minimum_version is ssl.TLSVersion.TLSv1_3
@@ -45,7 +45,7 @@ def test_the_outer_fence_stands(side: str) -> None:
 
 
 def test_a_server_gives_no_tickets() -> None:
-    assert identity()._server_context.num_tickets == 0
+    assert identity().server_context.num_tickets == 0
 
 
 def test_neither_key_nor_chain_shows_in_a_representation() -> None:

@@ -154,7 +154,7 @@ def test_a_fault_in_the_verifier_lets_nobody_in_and_shows_nothing() -> None:
     def broken(_: tuple[bytes, ...]) -> Peer:
         raise ZeroDivisionError
 
-    client = TlsSession(identity("/client")._client_context, server_side=False, verify=broken)
+    client = TlsSession(lambda: identity("/client").client_context, server_side=False, verify=broken)
     server = identity("/server").accept(ANYBODY_OF_A)
     for end in (client, server):
         end.start()
@@ -170,7 +170,7 @@ def plain_client(
     *, tls12: bool = False, certificate: bool = True, alpn: str = "http/1.1"
 ) -> tuple[ssl.SSLObject, ssl.MemoryBIO, ssl.MemoryBIO]:
     """A client of the standard library that verifies nobody."""
-    context = identity("/client")._client_context if certificate else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context = identity("/client").client_context if certificate else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     if tls12:
@@ -224,7 +224,7 @@ def test_sessions_are_never_resumed() -> None:
 
 def test_a_resumed_session_would_be_refused_if_there_were_one() -> None:
     server = identity("/server")
-    server._server_context.num_tickets = 2
+    server.server_context.num_tickets = 2
     client = plain_client()
     shake(client, first := server.accept(ANYBODY_OF_A))
     client[1].write(first.send(b"hi"))

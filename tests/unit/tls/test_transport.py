@@ -210,9 +210,9 @@ STRANGERS = {
     "whom OpenSSL refuses": (
         lambda: identity("/client", of=MiniCa("a.test", now=NOW)),
         Reason.CHAIN_UNTRUSTED,
-        Reason.TLS_HANDSHAKE,
+        Reason.TLS_REJECTED,
     ),
-    "whom our rules refuse": (lambda: identity("/other"), Reason.ID_NOT_AUTHORIZED, Reason.TLS_TRUNCATED),
+    "whom our rules refuse": (lambda: identity("/other"), Reason.ID_NOT_AUTHORIZED, Reason.TLS_REJECTED),
 }  # fmt: skip
 
 
@@ -379,7 +379,7 @@ def test_slots_are_bounded_and_the_oldest_gives_way() -> None:
 
 
 async def test_asyncio_s_own_tls_client_is_served(tmp_path: Any) -> None:
-    context = identity("/client")._client_context
+    context = identity("/client").client_context
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     async with wired() as pair:
