@@ -35,7 +35,8 @@ class Tlv:
 
     def become(self, other: "Tlv") -> None:
         """Be a copy of `other` from now on."""
-        self.tag, self.content, self.inside = other.tag, other.content, other.copy().inside
+        copied = other.copy()
+        self.tag, self.content, self.inside = copied.tag, copied.content, copied.inside
 
     def copy(self) -> Self:
         return type(self)(self.tag, self.content, [one.copy() for one in self.inside])
