@@ -21,8 +21,8 @@ from tests.fakes.mini_ca import Authority
 
 _PIECES: Final = (
     "spiffe://", "SPIFFE://", "spiffe:/", "a.test", "A.test", "b.test", "/", "//", "w", ".", "..", "%2f",
-    "%00", "*", "**", "\0", "\n", "\r\n", " ", "@", ":443", "?x", "#x", "\u212a", "\u0131", "\ud800", "x" * 255,
-    "x" * 2048, "[::1]", "\\", "\t", "_", "-", "~", "\u00e9", "\U0001f600",
+    "%00", "*", "**", "\0", "\n", "\r\n", " ", "@", ":443", "?x", "#x", "\u212a", "\u0131", "\ud800",
+    "x" * 255, "x" * 2048, "[::1]", "\\", "\t", "_", "-", "~", "\u00e9", "\U0001f600",
 )  # fmt: skip
 _TAGS: Final = (
     0x01,
@@ -187,7 +187,7 @@ _CHANGES: Final[tuple[_Change, ...]] = (
 
 
 def _signed_anew(der: bytes, authority: Authority) -> bytes | None:
-    """`der` with a signature that is good, so that its inside is really looked at; None if it has no shape."""
+    """`der` with a good signature, so that its inside is really looked at; None if it has no shape."""
     tree = _tree(der)
     if tree is None or len(tree.inside) != 3:
         return None
