@@ -14,7 +14,7 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.x509.oid import ExtendedKeyUsageOID
+from cryptography.x509.oid import ExtendedKeyUsageOID, PublicKeyAlgorithmOID
 from OpenSSL import crypto
 
 from spiffe_mcp.errors import Reason, Refused
@@ -24,6 +24,7 @@ MIN_RSA_BITS: Final = 2048
 MAX_RSA_BITS: Final = 8192  # the cost of a verification grows with the square of the modulus
 MAX_RSA_EXPONENT: Final = 2**32 - 1  # and with the length of the exponent
 
+_KEY_ALGORITHMS: Final = (PublicKeyAlgorithmOID.EC_PUBLIC_KEY, PublicKeyAlgorithmOID.RSAES_PKCS1_v1_5)
 _CURVES: Final = (ec.SECP256R1, ec.SECP384R1)
 _DIGESTS: Final = (hashes.SHA256, hashes.SHA384, hashes.SHA512)
 _BOTH_ROLES: Final = frozenset({ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH})
@@ -91,7 +92,9 @@ def parse(der: bytes) -> x509.Certificate:
     with translated(Reason.CERTIFICATE_MALFORMED):
         certificate = x509.load_der_x509_certificate(der)
         _ = certificate.extensions, certificate.not_valid_before_utc, certificate.not_valid_after_utc
-        return certificate
+    if certificate.version is not x509.Version.v3:  # only version 3 has extensions (RFC 5280 section 4.1.2.1)
+        raise Refused(Reason.CERTIFICATE_MALFORMED, "not X.509 version 3")
+    return certificate
 
 
 def for_path(der: bytes) -> crypto.X509:
@@ -192,6 +195,9 @@ def check_strength(certificate: x509.Certificate) -> None:
 
 def check_strong_key(certificate: x509.Certificate) -> None:
     """P-256, P-384, or RSA of 2048 bits and more; raises `Refused(CERTIFICATE_WEAK_KEY)`."""
+    # By its name first: a key that is of no kind we take is not decoded, whatever its decoding would cost.
+    if (algorithm := certificate.public_key_algorithm_oid) not in _KEY_ALGORITHMS:
+        raise Refused(Reason.CERTIFICATE_WEAK_KEY, algorithm.dotted_string)
     with translated(Reason.CERTIFICATE_WEAK_KEY):
         key = certificate.public_key()
     if not _is_strong(key):

@@ -36,9 +36,10 @@ MAX_CHAIN_CERTIFICATES: Final = 5
 MAX_CHAIN_BYTES: Final = 32 * 1024
 
 # X509_V_ERR_* of OpenSSL's x509_vfy.h that deserve a name of their own; all others are CHAIN_UNTRUSTED.
-_PATH_REASONS: Final = {
+PATH_REASONS: Final = {
     9: Reason.CERTIFICATE_NOT_YET_VALID,
     10: Reason.CERTIFICATE_EXPIRED,
+    79: Reason.ISSUER_NOT_CA,
     25: Reason.CHAIN_PATH_LENGTH,
     34: Reason.CHAIN_CRITICAL_EXTENSION,
     **dict.fromkeys(range(47, 54), Reason.CHAIN_NAME_CONSTRAINTS),
@@ -55,8 +56,11 @@ class _Read(NamedTuple):
 def verify_chain(chain_der: Sequence[bytes], bundles: BundleSet, now: datetime) -> SpiffeId:
     """The SPIFFE ID that `chain_der` (leaf first, any root left out) proves at `now` (aware).
 
-    Raises `Refused`: CHAIN_*, CERTIFICATE_*, LEAF_*, ISSUER_*, BUNDLE_UNKNOWN, BUNDLE_EMPTY, ID_MALFORMED.
+    Raises `Refused`: CHAIN_*, CERTIFICATE_*, LEAF_*, ISSUER_*, BUNDLE_UNKNOWN, BUNDLE_EMPTY, ID_MALFORMED. A
+    caller's own mistake is none of a peer's, and shows before the chain is looked at: TypeError for what is
+    no sequence of bytes, ValueError for a time without a zone.
     """
+    _check_arguments(chain_der, now)
     _check_size(chain_der)  # (1)
     leaf, *issuers = [_read(bytes(der)) for der in chain_der]  # (2)
     spiffe_id = certificate.spiffe_id(leaf.rules)  # (3)
@@ -68,6 +72,13 @@ def verify_chain(chain_der: Sequence[bytes], bundles: BundleSet, now: datetime) 
         certificate.check_validity(each.rules, now)  # (7)
     _check_path(leaf.path, [issuer.path for issuer in issuers], bundle, now)  # (8)
     return spiffe_id
+
+
+def _check_arguments(chain_der: object, now: datetime) -> None:
+    if not isinstance(chain_der, Sequence) or not all(isinstance(der, bytes) for der in chain_der):
+        raise TypeError("a chain is a sequence of certificates, each of them bytes")
+    if now.utcoffset() is None:
+        raise ValueError("`now` has no time zone")  # whichever were assumed could be the wrong one
 
 
 def _check_size(chain_der: Sequence[bytes]) -> None:
@@ -112,8 +123,6 @@ def _check_path(leaf: crypto.X509, issuers: list[crypto.X509], bundle: Bundle, n
         crypto.X509StoreContext(store, leaf, issuers).verify_certificate()
     except crypto.X509StoreContextError as error:
         code, depth, message = error.errors
-        raise Refused(
-            _PATH_REASONS.get(code, Reason.CHAIN_UNTRUSTED), f"{message} at depth {depth}"
-        ) from None
+        raise Refused(PATH_REASONS.get(code, Reason.CHAIN_UNTRUSTED), f"{message} at depth {depth}") from None
     except crypto.Error:
         raise Refused(Reason.CHAIN_UNTRUSTED, "OpenSSL could not decide") from None

@@ -15,14 +15,14 @@ from contextlib import suppress
 from typing import Final
 
 from spiffe_mcp.errors import Reason, Refused
+from spiffe_mcp.identity.verify import PATH_REASONS
 from spiffe_mcp.tls.verification import Peer
 
 _RECORD_BYTES: Final = 16 * 1024  # the most plaintext one TLS record holds (RFC 8446 section 5.1)
 
 # What OpenSSL's outer fence refused (x509_vfy.h), in our words. A code not listed is CHAIN_UNTRUSTED.
 _VERIFY_CODES: Final = {
-    9: Reason.CERTIFICATE_NOT_YET_VALID,
-    10: Reason.CERTIFICATE_EXPIRED,
+    **PATH_REASONS,
     66: Reason.CERTIFICATE_WEAK_KEY,
     67: Reason.CERTIFICATE_WEAK_KEY,
     68: Reason.CERTIFICATE_WEAK_SIGNATURE,

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from spiffe_mcp.agent.config import load
 from spiffe_mcp.cli.main import COMMANDS, app
 from spiffe_mcp.errors import Reason, Refused
+from tests.fakes.chains import HOSTILE
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("spire-config/*.md")])
@@ -188,3 +189,22 @@ def test_every_reason_code_in_a_page_is_one(page: Path) -> None:
     rooms = "|".join({code.partition(".")[0] for code in CODES})
     named = set(re.findall(rf"`((?:{rooms})\.(?!py`|rego`)[a-z_]+)`", page.read_text()))
     assert named - OTHERS - (input_paths() - CODES) <= CODES
+
+
+# -- the verifier for programs ------------------------------------------------------------------------------
+
+IDENTITY = (ROOT / "docs/reference/identity.md").read_text()
+
+
+def test_the_documented_program_runs_and_says_why_a_chain_was_refused(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    ((_, program),) = [block for block in FENCE.findall(IDENTITY) if block[0] == "python"]
+    exec(compile(program, "identity.md", "exec"), {})  # noqa: S102  our own page
+    assert capsys.readouterr().out.startswith(f"{Reason.CERTIFICATE_EXPIRED.code} - at 20")
+
+
+def test_the_rules_name_exactly_the_reasons_that_hostile_chains_are_refused_for() -> None:
+    (_, _, rules) = IDENTITY.partition("| rule | reasons |")
+    (rules, _, _) = rules.partition("\n\n")
+    assert set(re.findall(r"`(identity\.[a-z_]+)`", rules)) == {reason.code for reason, _ in HOSTILE.values()}

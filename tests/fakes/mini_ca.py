@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from itertools import count
-from typing import Any, Final, Self, TypeAlias
+from typing import Any, Final, NamedTuple, Self, TypeAlias
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -56,6 +56,13 @@ _BROKEN: Final = {
 _serial_numbers: Final = count(1000)
 
 
+class Presented(NamedTuple):
+    """What somebody shows in a handshake: a chain, leaf first, and the PKCS#8 key that it signs with."""
+
+    chain: tuple[bytes, ...]
+    key: bytes
+
+
 @dataclass(frozen=True, kw_only=True)
 class Template:
     """What a certificate is to say. The defaults are a leaf as SPIRE issues it."""
@@ -93,6 +100,11 @@ class Authority:
     def der(self) -> bytes:
         """The authority's own certificate."""
         return self.certificate.public_bytes(Encoding.DER)
+
+    @property
+    def pkcs8(self) -> bytes:
+        """The key, as a peer would need it that shows this certificate."""
+        return pkcs8_of(self.key)
 
     def sign(self, template: Template, key: CertificatePublicKeyTypes, now: datetime) -> bytes:
         """A certificate for `key`, as DER."""
@@ -141,13 +153,12 @@ class MiniCa:
         """A chain as a peer would present it, leaf first, and as wrong as `deviations` make it."""
         return self.issue_der(path, **deviations)[0]
 
-    def issue_der(self, path: str = "/w", **deviations: Any) -> tuple[tuple[bytes, ...], bytes]:
+    def issue_der(self, path: str = "/w", **deviations: Any) -> "Presented":
         """A chain and the PKCS#8 key of its leaf, as a Workload API carries them."""
         template = _with(Template(), {"uris": (f"spiffe://{self.trust_domain}{path}",), **deviations})
         key = private_key(template.key_kind)
         leaf = self._signer.sign(template, key.public_key(), self.now)
-        pkcs8 = key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
-        return (leaf, *(authority.der for authority in self.intermediates)), pkcs8
+        return Presented((leaf, *(authority.der for authority in self.intermediates)), pkcs8_of(key))
 
     @property
     def bundle_der(self) -> list[bytes]:
@@ -173,6 +184,11 @@ def private_key(kind: str) -> CertificateIssuerPrivateKeyTypes:
     if kind.startswith("rsa"):
         return _rsa_key(int(kind.removeprefix("rsa")))
     return _NEW_KEY[kind]()
+
+
+def pkcs8_of(key: CertificateIssuerPrivateKeyTypes) -> bytes:
+    """The key as DER, not encrypted."""
+    return key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
 
 
 @cache
