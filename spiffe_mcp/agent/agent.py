@@ -50,9 +50,7 @@ async def run(
     Raises `Refused` for what cannot be started, alone or in an `ExceptionGroup`.
     """
     identity = config.identity
-    source = WorkloadApiSource(
-        identity.socket, spiffe_id=identity.spiffe_id, clock=clock, on_event=_log_event
-    )
+    source = WorkloadApiSource(identity.socket, wanted=identity.wanted, clock=clock, on_event=_log_event)
     snapshots = Snapshots(clock)
     async with AsyncExitStack() as stack:
         log = stack.enter_context(AuditLog.open(config.audit.file, fsync=config.audit.fsync))

@@ -15,6 +15,7 @@ from spiffe_mcp.config import Section, read_file
 from spiffe_mcp.context import User
 from spiffe_mcp.errors import Reason, Refused
 from spiffe_mcp.identity import AllowedIds, IdPattern, SpiffeId
+from spiffe_mcp.identity.wanted import MAX_HINT, ByHint, ById, FirstOffered, Wanted
 from spiffe_mcp.mesh.live import MAX_LIFETIME
 from spiffe_mcp.mesh.routes import Address, EgressRoute, HttpUpstream, ServerName
 
@@ -30,6 +31,13 @@ class IdentityConfig:
 
     socket: str
     spiffe_id: SpiffeId | None
+    hint: ByHint | None = None
+
+    @property
+    def wanted(self) -> Wanted:
+        """Which of several SVIDs is the agent's own."""
+        by_id = ById(self.spiffe_id) if self.spiffe_id else None
+        return by_id or self.hint or FirstOffered()
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,10 +136,14 @@ def _agent(section: Section) -> AgentConfig:
 
 def _identity(section: Section) -> IdentityConfig:
     section.value("source", _one_of("workload-api"), "'workload-api'", "workload-api")
-    return IdentityConfig(
+    config = IdentityConfig(
         socket=section.value("socket", _unix, "unix:///path/to/socket"),
         spiffe_id=section.optional_value("spiffe_id", SpiffeId.parse, _SPIFFE_ID),
+        hint=section.optional_value("hint", ByHint, f"a printable text of at most {MAX_HINT} bytes"),
     )
+    if config.spiffe_id and config.hint:
+        section.refuse("'spiffe_id' and 'hint' both say which SVID to use; keep one")
+    return config
 
 
 def _egress(section: Section) -> EgressConfig:

@@ -4,7 +4,7 @@ Enters: the parts of one message, untrusted; the state before; the time. Leaves:
 `PartRefused` for each part that breaks a rule. A bad part never takes the good ones down with it, and never
 replaces the last good one: a federated partner cannot disturb our own identity. Pure: no I/O, no clock.
 
- (1) The SVID is the one that is configured, or the first (Workload API 5.2.1). Not offered means withdrawn.
+ (1) The SVID is the one that is wanted: the first, or by ID or hint (5.2.1). Not offered means withdrawn.
  (2) The SVID and the bundle of its trust domain are read; for a bad one, the last good one stands in.
  (3) That bundle has to verify that SVID at this time: the two are taken together, or the last two are kept.
  (4) Every other bundle is read for itself. One that is no longer sent is dropped (4.4); an empty one is kept,
@@ -18,10 +18,11 @@ from typing import ParamSpec, TypeVar
 
 from spiffe_mcp.errors import Reason, Refused
 from spiffe_mcp.identity.bundle import Bundle, BundleSet
-from spiffe_mcp.identity.spiffe_id import SpiffeId, TrustDomain
+from spiffe_mcp.identity.spiffe_id import TrustDomain
 from spiffe_mcp.identity.state import IdentityState
 from spiffe_mcp.identity.svid import X509Svid
 from spiffe_mcp.identity.verify import verify_chain
+from spiffe_mcp.identity.wanted import Wanted
 
 _Args = ParamSpec("_Args")
 _Part = TypeVar("_Part")
@@ -63,7 +64,7 @@ class Applied:
     refused: tuple[PartRefused, ...]
 
 
-def apply(update: Update, last: IdentityState | None, wanted: SpiffeId | None, now: datetime) -> Applied:
+def apply(update: Update, last: IdentityState | None, wanted: Wanted, now: datetime) -> Applied:
     """Take what is good of `update`.
 
     Raises `Refused(SVID_NOT_OFFERED)`: the workload is entitled to others but no longer to this one, and
@@ -83,11 +84,9 @@ def apply(update: Update, last: IdentityState | None, wanted: SpiffeId | None, n
     return Applied(IdentityState(svid, BundleSet((own_bundle, *foreign))), tuple(reading.refused))
 
 
-def _chosen(svids: tuple[SvidPart, ...], wanted: SpiffeId | None) -> SvidPart:
-    if wanted is None:
-        return svids[0]
+def _chosen(svids: tuple[SvidPart, ...], wanted: Wanted) -> SvidPart:
     for part in svids:
-        if part.spiffe_id == str(wanted):
+        if wanted.is_met_by(part.spiffe_id, part.hint):
             return part
     raise Refused(Reason.SVID_NOT_OFFERED, str(wanted))
 

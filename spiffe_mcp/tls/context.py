@@ -10,7 +10,7 @@ SPIFFE rule, so it can only refuse; who the peer *is* says `identity.verify_chai
 
 import os
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from cryptography.hazmat.primitives import serialization
@@ -24,8 +24,14 @@ from spiffe_mcp.tls.verification import Authorization, Peer, verify_peer
 class TlsIdentity:
     """What this end shows and whom it believes, for as long as one identity state lasts."""
 
-    def __init__(self, state: IdentityState, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        state: IdentityState,
+        clock: Callable[[], datetime],
+        protocols: Sequence[str] = ("http/1.1",),
+    ) -> None:
         self.state = state
+        self._protocols = protocols
         self._clock = clock
         # Now, not at the first handshake: what cannot be built is found out while there is another state.
         self.server_context = self._for_servers()
@@ -37,7 +43,11 @@ class TlsIdentity:
 
     def connect(self, server: SpiffeId) -> TlsSession:
         """The client's end of a connection that only `server` may answer."""
-        return self.dial(self._verifier(AllowedIds.only(server)))
+        return self.connect_to(AllowedIds.only(server))
+
+    def connect_to(self, allowed: Authorization) -> TlsSession:
+        """The client's end of a connection that any of `allowed` may answer."""
+        return self.dial(self._verifier(allowed))
 
     def dial(self, verify: Callable[[tuple[bytes, ...]], Peer]) -> TlsSession:
         """The client's end of a connection that whoever `verify` admits may answer."""
@@ -66,7 +76,7 @@ class TlsIdentity:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_REQUIRED
         context.minimum_version = ssl.TLSVersion.TLSv1_3
-        context.set_alpn_protocols(["http/1.1"])
+        context.set_alpn_protocols(list(self._protocols))
         authorities = b"".join(self.state.bundles.authorities_der)
         if authorities:  # none means nobody: OpenSSL refuses every peer
             context.load_verify_locations(cadata=authorities)

@@ -14,6 +14,7 @@ from spiffe_mcp.errors import Reason, Refused
 from spiffe_mcp.identity import Bundle, BundleSet, IdPattern, SpiffeId, TrustDomain, X509Svid, verify_chain
 from spiffe_mcp.identity.certificate import split_der
 from spiffe_mcp.identity.update import SvidPart, Update, apply
+from spiffe_mcp.identity.wanted import FirstOffered
 from tests.fakes import mutations
 from tests.fakes.chains import GOOD, World
 from tests.fakes.mini_ca import NOW
@@ -98,9 +99,9 @@ def update(random: Random) -> None:
             SvidPart(good.spiffe_id, chain_der, presented.key, forged),
         ]
     )
-    before = apply(Update((good,)), None, None, NOW)
+    before = apply(Update((good,)), None, FirstOffered(), NOW)
     assert before.state is not None
-    after = apply(Update((bad,), {name: forged}), before.state, None, NOW)
+    after = apply(Update((bad,), {name: forged}), before.state, FirstOffered(), NOW)
     assert after.state is not None, "what was good is kept"
 
 

@@ -24,6 +24,7 @@ from spiffe_mcp.identity import AllowedIds, SpiffeId, TrustDomain
 from spiffe_mcp.identity.sources.events import SourceEvent
 from spiffe_mcp.identity.sources.workload_api import WorkloadApiSource
 from spiffe_mcp.identity.state import IdentityState
+from spiffe_mcp.identity.wanted import ById
 from spiffe_mcp.tls import Peer, TlsIdentity, TlsProtocol
 
 TRUST_DOMAIN: Final = TrustDomain("mesh.test")
@@ -80,7 +81,7 @@ class Workload:
 @asynccontextmanager
 async def workload(provider: Provider, spiffe_id: SpiffeId) -> AsyncIterator[Workload]:
     """The workload `spiffe_id`, ready."""
-    source = WorkloadApiSource(provider.address, spiffe_id=spiffe_id, clock=now, on_event=_expected)
+    source = WorkloadApiSource(provider.address, wanted=ById(spiffe_id), clock=now, on_event=_expected)
     async with asyncio.TaskGroup() as tasks:
         running = tasks.create_task(source.run())
         try:

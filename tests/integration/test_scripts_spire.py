@@ -17,6 +17,7 @@ from spiffe import WorkloadApiClient
 from spiffe_mcp.identity.sources.workload_api import WorkloadApiSource
 from spiffe_mcp.identity.spiffe_id import SpiffeId
 from spiffe_mcp.identity.verify import verify_chain
+from spiffe_mcp.identity.wanted import ById
 from tests.fakes import spire
 
 TOOL = SpiffeId.parse("spiffe://mesh.test/mcp/demo")
@@ -61,7 +62,7 @@ async def test_the_mesh_verifies_an_svid_of_spire(tmp_path: Path) -> None:
         return datetime.now(UTC)  # noqa: TID251  a test is a composition root
 
     with spire.running_spire(tmp_path) as address:
-        source = WorkloadApiSource(address, spiffe_id=TOOL, clock=now, on_event=lambda _: None)
+        source = WorkloadApiSource(address, wanted=ById(TOOL), clock=now, on_event=lambda _: None)
         async with asyncio.TaskGroup() as tasks:
             watching = tasks.create_task(source.run())
             state = await source.wait_ready()

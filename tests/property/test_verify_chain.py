@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from spiffe_mcp.errors import Refused
 from spiffe_mcp.identity import BundleSet, SpiffeId, X509Svid, verify_chain
 from spiffe_mcp.identity.update import SvidPart, Update, apply
+from spiffe_mcp.identity.wanted import FirstOffered
 from tests.fakes.mini_ca import NOW, MiniCa
 
 CA: Final = MiniCa("a.test")
@@ -106,7 +107,7 @@ def test_any_update_is_applied_in_part_or_not_at_all(
         SvidPart(good.spiffe_id, good.chain, key, good.bundle),
         SvidPart(good.spiffe_id, good.chain, good.key, bundle),
     ):
-        applied = apply(Update((part,), federated), None, None, NOW)
+        applied = apply(Update((part,), federated), None, FirstOffered(), NOW)
         assert (applied.state is None) <= bool(applied.refused)
 
 

@@ -25,7 +25,7 @@ class Disconnected:
 
 @dataclass(frozen=True, slots=True)
 class Denied:
-    """The identity was withdrawn: WORKLOAD_API_DENIED or SVID_NOT_OFFERED. None until an `Updated`."""
+    """There is no identity, or it was withdrawn. None until an `Updated`."""
 
     reason: Reason
     detail: str
@@ -38,4 +38,5 @@ class Rejected:
     detail: str
 
 
-SourceEvent: TypeAlias = Updated | PartRefused | Disconnected | Denied | Rejected
+Ending: TypeAlias = Disconnected | Denied | Rejected  # of a stream
+SourceEvent: TypeAlias = Updated | PartRefused | Ending

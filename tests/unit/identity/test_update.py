@@ -10,6 +10,7 @@ from spiffe_mcp.errors import Reason, Refused
 from spiffe_mcp.identity import SpiffeId, TrustDomain
 from spiffe_mcp.identity.state import IdentityState
 from spiffe_mcp.identity.update import Applied, SvidPart, Update, apply
+from spiffe_mcp.identity.wanted import ByHint, ById, FirstOffered
 from tests.fakes.mini_ca import HOUR, NOW, MiniCa
 
 CA: Final = MiniCa("a.test")
@@ -27,7 +28,7 @@ def part(ca: MiniCa = CA, path: str = "/w", **deviations: Any) -> SvidPart:
 
 def taken(update: Update, last: IdentityState | None = None, *, hours: int = 0) -> IdentityState:
     """The state after an update in which everything is good."""
-    applied = apply(update, last, None, NOW + hours * HOUR)
+    applied = apply(update, last, FirstOffered(), NOW + hours * HOUR)
     assert applied.refused == ()
     assert applied.state is not None
     return applied.state
@@ -54,9 +55,16 @@ def test_a_rotated_authority_and_its_svid_replace_the_old_ones() -> None:
 
 def test_the_configured_id_is_picked_among_several() -> None:
     wanted = SpiffeId.parse("spiffe://a.test/x")
-    applied = apply(Update((part(), part(path="/x"))), None, wanted, NOW)
+    applied = apply(Update((part(), part(path="/x"))), None, ById(wanted), NOW)
     assert applied.state is not None
     assert applied.state.svid.spiffe_id == wanted
+
+
+def test_the_configured_hint_is_picked_among_several_and_the_first_of_two_alike() -> None:
+    marked = [replace(part(path=path), hint="internal") for path in ("/x", "/y")]
+    applied = apply(Update((part(), *marked)), None, ByHint("internal"), NOW)
+    assert applied.state is not None
+    assert str(applied.state.svid.spiffe_id) == "spiffe://a.test/x"
 
 
 def test_the_first_is_picked_where_none_is_configured() -> None:
@@ -65,12 +73,18 @@ def test_the_first_is_picked_where_none_is_configured() -> None:
 
 def test_an_id_that_is_not_offered_is_withdrawn() -> None:
     with pytest.raises(Refused) as refused:
-        apply(Update((part(),)), FIRST, SpiffeId.parse("spiffe://a.test/x"), NOW)
+        apply(Update((part(),)), FIRST, ById(SpiffeId.parse("spiffe://a.test/x")), NOW)
+    assert refused.value.reason is Reason.SVID_NOT_OFFERED
+
+
+def test_a_hint_that_is_not_offered_is_withdrawn() -> None:
+    with pytest.raises(Refused) as refused:
+        apply(Update((replace(part(), hint="external"), part())), FIRST, ByHint("internal"), NOW)
     assert refused.value.reason is Reason.SVID_NOT_OFFERED
 
 
 def test_a_message_without_svids_is_discarded() -> None:
-    applied = apply(Update((), {"spiffe://b.test": b""}), FIRST, None, NOW)
+    applied = apply(Update((), {"spiffe://b.test": b""}), FIRST, FirstOffered(), NOW)
     assert applied.state is FIRST
     assert reasons(applied) == [Reason.WORKLOAD_API_INCOMPLETE]
 
@@ -103,7 +117,7 @@ BAD_OWN: Final = {
 def test_a_bad_own_part_keeps_the_last_pair_and_does_not_hold_up_the_others(
     own: SvidPart, reason: Reason
 ) -> None:
-    applied = apply(Update((own,), {"spiffe://c.test": C.bundle_der[0]}), FIRST, None, NOW)
+    applied = apply(Update((own,), {"spiffe://c.test": C.bundle_der[0]}), FIRST, FirstOffered(), NOW)
     assert reasons(applied) == [reason]
     assert applied.state is not None
     assert applied.state.svid == FIRST.svid
@@ -112,7 +126,7 @@ def test_a_bad_own_part_keeps_the_last_pair_and_does_not_hold_up_the_others(
 
 @pytest.mark.parametrize(("own", "reason"), BAD_OWN.values(), ids=BAD_OWN.keys())
 def test_a_bad_own_part_without_a_last_one_is_no_identity(own: SvidPart, reason: Reason) -> None:
-    applied = apply(Update((own,)), None, None, NOW)
+    applied = apply(Update((own,)), None, FirstOffered(), NOW)
     assert applied.state is None
     assert reasons(applied) == [reason]
 
@@ -125,7 +139,7 @@ def test_a_bad_own_bundle_is_refused_and_the_last_one_verifies_the_new_svid(
     bundle: bytes, reason: Reason
 ) -> None:
     renewed = replace(part(), bundle=bundle)
-    applied = apply(Update((renewed,)), FIRST, None, NOW)
+    applied = apply(Update((renewed,)), FIRST, FirstOffered(), NOW)
     assert reasons(applied) == [reason]
     assert applied.state is not None
     assert b"".join(applied.state.svid.chain_der) == renewed.chain
@@ -134,7 +148,7 @@ def test_a_bad_own_bundle_is_refused_and_the_last_one_verifies_the_new_svid(
 
 def test_a_bad_svid_does_not_hold_up_a_rotation_that_keeps_the_old_authority() -> None:
     both = replace(part(), chain=b"garbage", bundle=CA.bundle_der[0] + ROTATED.bundle_der[0])
-    applied = apply(Update((both,)), FIRST, None, NOW)
+    applied = apply(Update((both,)), FIRST, FirstOffered(), NOW)
     assert reasons(applied) == [Reason.CERTIFICATE_MALFORMED]
     assert applied.state is not None
     assert applied.state.svid == FIRST.svid
@@ -149,7 +163,7 @@ def test_an_empty_federated_bundle_is_taken_and_trusts_nobody() -> None:
 
 
 def test_a_malformed_federated_bundle_is_refused_and_the_last_good_one_kept() -> None:
-    applied = apply(Update((part(),), {"spiffe://b.test": b"garbage"}), FIRST, None, NOW)
+    applied = apply(Update((part(),), {"spiffe://b.test": b"garbage"}), FIRST, FirstOffered(), NOW)
     assert reasons(applied) == [Reason.CERTIFICATE_MALFORMED]
     assert applied.refused[0].part == "bundle 'spiffe://b.test'"
     assert applied.state is not None
@@ -157,7 +171,7 @@ def test_a_malformed_federated_bundle_is_refused_and_the_last_good_one_kept() ->
 
 
 def test_a_malformed_federated_bundle_without_a_last_one_is_left_out() -> None:
-    applied = apply(Update((part(),), {"spiffe://c.test": b"garbage", **B_ONLY}), None, None, NOW)
+    applied = apply(Update((part(),), {"spiffe://c.test": b"garbage", **B_ONLY}), None, FirstOffered(), NOW)
     assert reasons(applied) == [Reason.CERTIFICATE_MALFORMED]
     assert applied.state is not None
     assert [str(bundle.trust_domain) for bundle in applied.state.bundles.bundles] == ["a.test", "b.test"]
@@ -173,7 +187,7 @@ def test_a_federated_bundle_may_be_named_without_scheme() -> None:
 
 @pytest.mark.parametrize("name", ["spiffe://a.test", "a.test"])
 def test_no_federated_bundle_can_stand_in_for_our_own(name: str) -> None:
-    applied = apply(Update((part(),), {name: B.bundle_der[0]}), None, None, NOW)
+    applied = apply(Update((part(),), {name: B.bundle_der[0]}), None, FirstOffered(), NOW)
     assert reasons(applied) == [Reason.BUNDLE_TWICE]
     assert applied.state is not None
     assert applied.state.bundles.authorities_der == tuple(CA.bundle_der)
@@ -181,7 +195,7 @@ def test_no_federated_bundle_can_stand_in_for_our_own(name: str) -> None:
 
 def test_a_trust_domain_that_is_named_twice_is_believed_once() -> None:
     federated = {"spiffe://b.test": B.bundle_der[0], "b.test": C.bundle_der[0]}
-    applied = apply(Update((part(),), federated), None, None, NOW)
+    applied = apply(Update((part(),), federated), None, FirstOffered(), NOW)
     assert reasons(applied) == [Reason.BUNDLE_TWICE]
     assert applied.state is not None
     assert applied.state.bundles.authorities_der == (*CA.bundle_der, *B.bundle_der)
@@ -191,7 +205,7 @@ def test_a_trust_domain_that_is_named_twice_is_believed_once() -> None:
     "name", ["", "spiffe://", "spiffe://B.test", "spiffe://b.test/x", "b.test\n", "\x00"]
 )
 def test_a_malformed_trust_domain_name_is_refused(name: str) -> None:
-    applied = apply(Update((part(),), {name: B.bundle_der[0]}), None, None, NOW)
+    applied = apply(Update((part(),), {name: B.bundle_der[0]}), None, FirstOffered(), NOW)
     assert reasons(applied) == [Reason.ID_MALFORMED]
     assert applied.refused[0].part.isprintable()
 
@@ -205,7 +219,9 @@ def test_the_bundle_beside_an_svid_of_another_trust_domain_is_taken_for_that_dom
 
 def test_an_expired_last_svid_is_kept_for_its_holder_to_see() -> None:
     """Whether it may still be used is asked of `valid_at`; to drop it would hide why nothing works."""
-    applied = apply(Update((replace(GOOD, chain=b"garbage"),)), FIRST, None, NOW + timedelta(days=1))
+    applied = apply(
+        Update((replace(GOOD, chain=b"garbage"),)), FIRST, FirstOffered(), NOW + timedelta(days=1)
+    )
     assert reasons(applied) == [Reason.CERTIFICATE_MALFORMED, Reason.CERTIFICATE_EXPIRED]
     assert applied.state is not None
     assert not applied.state.valid_at(NOW + timedelta(days=1))

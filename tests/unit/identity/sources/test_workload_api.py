@@ -14,6 +14,7 @@ from spiffe_mcp.identity import SpiffeId, TrustDomain
 from spiffe_mcp.identity.sources.events import Denied, Disconnected, Rejected, SourceEvent, Updated
 from spiffe_mcp.identity.sources.workload_api import WorkloadApiSource
 from spiffe_mcp.identity.update import PartRefused
+from spiffe_mcp.identity.wanted import ById, FirstOffered, Wanted
 from tests.fakes.mini_ca import NOW, MiniCa
 from tests.fakes.workload_api import FakeWorkloadApi, message, svid_part
 
@@ -24,10 +25,10 @@ RECONNECTS_WITHIN_SECONDS = 1.5  # a second, and what a busy machine adds
 class Watch:
     """A running source and everything it says."""
 
-    def __init__(self, address: str, spiffe_id: SpiffeId | None = None) -> None:
+    def __init__(self, address: str, wanted: Wanted | None = None) -> None:
         self.events: asyncio.Queue[SourceEvent] = asyncio.Queue()
         self.source = WorkloadApiSource(
-            address, spiffe_id=spiffe_id, clock=self._now, on_event=self.events.put_nowait
+            address, wanted=wanted or FirstOffered(), clock=self._now, on_event=self.events.put_nowait
         )
 
     def _now(self) -> datetime:
@@ -173,7 +174,7 @@ async def test_invalid_argument_ends_the_source_loudly(api: FakeWorkloadApi) -> 
 
 
 async def test_an_identity_that_is_no_longer_offered_is_withdrawn(api: FakeWorkloadApi) -> None:
-    watch = Watch(api.address, SpiffeId.parse("spiffe://a.test/w"))
+    watch = Watch(api.address, ById(SpiffeId.parse("spiffe://a.test/w")))
     async with api, watch.running():
         api.push(message([svid_part(CA, "/other"), svid_part(CA, "/w")]))
         state = await watch.source.wait_ready()

@@ -1,0 +1,92 @@
+"""The link to a SPIFFE broker: gRPC channels at whose end both sides have proved their SPIFFE IDs.
+
+Enters: the agent's own identity, as it rotates, and who the broker may be. Leaves: channels, for
+`identity.sources.broker`. A connection is made with the newest SVID; when that rotates, whoever begins from
+then on gets a new connection, and the old one ends with the last stream on it, within one refresh. When the
+identity is withdrawn, every connection is cut at once.
+"""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+import grpc
+
+from spiffe_mcp.errors import Reason, Refused
+from spiffe_mcp.identity import AllowedIds
+from spiffe_mcp.identity.sources.channel import SharedChannel, checked_address
+from spiffe_mcp.identity.sources.source import IdentitySource
+from spiffe_mcp.identity.state import IdentityState
+from spiffe_mcp.tls.context import TlsIdentity
+from spiffe_mcp.tls.relay import TlsRelay
+from spiffe_mcp.tls.session import TlsSession
+
+_PROTOCOLS: Final = ("h2",)  # ALPN: gRPC servers refuse a client that does not offer it
+
+
+class RelayedBrokerLink:
+    """The `BrokerLink` to the Unix socket `unix:///path` at `socket`, by way of a `TlsRelay`.
+
+    `own` is where this agent's identity comes from; `server` is who the broker may be (SPIRE shows the ID of
+    its agent, `/spire/agent/...`). The relay's private socket is made below `directory`.
+    """
+
+    def __init__(
+        self,
+        socket: str,
+        own: IdentitySource,
+        *,
+        server: AllowedIds,
+        clock: Callable[[], datetime],
+        directory: Path | None = None,
+    ) -> None:
+        target = Path(checked_address(socket, Reason.BROKER_ADDRESS).removeprefix("unix://"))
+        self._own = own
+        self._server = server
+        self._clock = clock
+        self._directory = directory
+        self._relay = TlsRelay(target, self._session, self._note)
+        self._identity: TlsIdentity | None = None
+        self._shared: SharedChannel | None = None
+        self._trouble = ""
+
+    @property
+    def trouble(self) -> str:
+        """Why the newest connection could not be made; empty if none has failed."""
+        return self._trouble
+
+    async def run(self) -> None:
+        """Relay, with the newest SVID, until cancelled."""
+        async with self._relay.listening(self._directory) as path:
+            self._shared = SharedChannel(f"unix://{path}")
+            try:
+                async for state in self._own.states():
+                    await self._follow(state)
+            finally:
+                self._identity = None
+                await self._shared.renew()
+
+    @asynccontextmanager
+    async def channel(self) -> AsyncIterator[grpc.aio.Channel]:
+        """As `BrokerLink` says."""
+        if self._identity is None or self._shared is None:
+            raise Refused(Reason.BROKER_NO_IDENTITY)
+        async with self._shared.use() as channel:
+            yield channel
+
+    async def _follow(self, state: IdentityState | None) -> None:
+        self._identity = None if state is None else TlsIdentity(state, self._clock, _PROTOCOLS)
+        if self._shared is not None:
+            await self._shared.renew()
+        if self._identity is None:
+            self._relay.cut()
+
+    def _session(self) -> TlsSession:
+        if self._identity is None:
+            raise Refused(Reason.BROKER_NO_IDENTITY)
+        return self._identity.connect_to(self._server)
+
+    def _note(self, why: str) -> None:
+        self._trouble = why
