@@ -169,7 +169,7 @@ class _PeerService:
     # -- mesh.live.Connection -------------------------------------------------------------------------------
 
     def drain(self) -> None:
-        """What is asked is answered, and nothing more."""
+        """The exchange that runs, or the one that comes, is the last."""
         self.connection.drain()
 
     def end(self, refused: Refused) -> None:

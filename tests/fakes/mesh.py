@@ -119,6 +119,7 @@ class Site:
 
     folder: Path
     recheck: int = 60  # seconds; never by itself within a test
+    max_lifetime: int = 3600  # seconds, of a connection between agents
 
     def sign_manifest(self, server: SpiffeId = SERVER) -> None:
         """A manifest of `SIGNED` for `server`, and a trust policy for `SERVER` that names its signer."""
@@ -171,6 +172,7 @@ class Site:
         document = {
             "identity": {"source": "workload-api", "socket": workload_api, "spiffe_id": str(identity)},
             **part,
+            "connections": {"max_lifetime": self.max_lifetime},
             "audit": {"file": f"{side}.jsonl", "fsync": "never", **audit},
         }
         path.write_text(yaml.safe_dump(document, sort_keys=False))
@@ -263,10 +265,13 @@ async def running_agent(config: Path, clock: Callable[[], datetime] = now) -> As
 
 @asynccontextmanager
 async def running_mesh(
-    folder: Path, egresses: tuple[SpiffeId, ...] = (PLANNER, REVIEWER, GUEST), recheck: int = 60
+    folder: Path,
+    egresses: tuple[SpiffeId, ...] = (PLANNER, REVIEWER, GUEST),
+    recheck: int = 60,
+    max_lifetime: int = 3600,
 ) -> AsyncIterator[Mesh]:
     """The mesh; the ingress has already asked the server what it lists."""
-    site, clock = Site(folder, recheck), Clock()
+    site, clock = Site(folder, recheck, max_lifetime), Clock()
     site.sign_manifest()
     site.write_policy()
     async with AsyncExitStack() as stack:
