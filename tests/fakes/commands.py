@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -44,6 +45,10 @@ class Command:
     async def ready(self) -> Any:
         """What an agent announces."""
         return json.loads(await self.line("{"))
+
+    def signal(self, which: signal.Signals) -> None:
+        """Send it a signal."""
+        self._process.send_signal(which)
 
     async def stopped(self) -> int:
         """Its exit code after SIGTERM."""

@@ -23,6 +23,7 @@ import yaml
 from spiffe_mcp.agent import agent
 from spiffe_mcp.agent.agent import Ready
 from spiffe_mcp.agent.config import load
+from spiffe_mcp.agent.reload import Reload
 from spiffe_mcp.audit import ChainReport, read_lines, read_records
 from spiffe_mcp.audit import verify as verify_chain
 from spiffe_mcp.dev.issuance import Entry
@@ -194,6 +195,7 @@ class Mesh:
     ingress: Address
     egresses: dict[SpiffeId, Address] = field(default_factory=dict)
     clients: dict[SpiffeId, Plain] = field(default_factory=dict)
+    reloads: dict[str, Reload] = field(default_factory=dict)
 
     @property
     def planner(self) -> Plain:
@@ -229,6 +231,14 @@ class Mesh:
                 yield client
                 client.close()
 
+    def reconfigure(self, side: str, change: Callable[[Message], None]) -> None:
+        """Change the configuration file of `ingress`, `planner`, ..., and have its agent read it again."""
+        path = self.site.folder / f"{side}.yaml"
+        document = yaml.safe_load(path.read_text())
+        change(document)
+        path.write_text(yaml.safe_dump(document, sort_keys=False))
+        self.reloads[side]()
+
     def log(self, side: str) -> Log:
         """The log of `ingress`, `planner`, `reviewer` or `guest`."""
         return Log(self.site.folder / f"{side}.jsonl")
@@ -252,11 +262,14 @@ def provider_at(folder: Path, clock: Callable[[], datetime] = now) -> Provider:
 
 
 @asynccontextmanager
-async def running_agent(config: Path, clock: Callable[[], datetime] = now) -> AsyncIterator[Ready]:
+async def running_agent(
+    config: Path, clock: Callable[[], datetime] = now, reload: Reload | None = None
+) -> AsyncIterator[Ready]:
     """One agent from its configuration file, in this loop."""
     ready: asyncio.Future[Ready] = asyncio.get_running_loop().create_future()
     async with asyncio.TaskGroup() as tasks:
-        serving = tasks.create_task(agent.run(load(config), clock=clock, on_ready=ready.set_result))
+        running = agent.run(load(config), clock=clock, on_ready=ready.set_result, reload=reload)
+        serving = tasks.create_task(running)
         try:
             yield await ready
         finally:
@@ -278,12 +291,15 @@ async def running_mesh(
         server = await stack.enter_async_context(serving_mcp(LIVE))
         provider = await stack.enter_async_context(provider_at(folder, clock))
         config = site.ingress_config(provider.address, server.url)
-        ingress = await stack.enter_async_context(running_agent(config, clock))
+        reload = Reload(config, load(config))
+        ingress = await stack.enter_async_context(running_agent(config, clock, reload))
         assert isinstance(ingress.ingress, Address)
         mesh = Mesh(site=site, clock=clock, provider=provider, server=server, ingress=ingress.ingress)
+        mesh.reloads["ingress"] = reload
         for identity in egresses:
             config = site.egress_config(provider.address, str(mesh.ingress), identity)
-            egress = await stack.enter_async_context(running_agent(config, clock))
+            reload = mesh.reloads[_side(identity)] = Reload(config, load(config))
+            egress = await stack.enter_async_context(running_agent(config, clock, reload))
             assert isinstance(egress.egress, Address)
             mesh.egresses[identity] = egress.egress
             mesh.clients[identity] = Plain(egress.egress)
