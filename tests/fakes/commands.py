@@ -58,11 +58,17 @@ class Command:
 
 
 @asynccontextmanager
-async def running(*arguments: str | Path, log: Path) -> AsyncIterator[Command]:
-    """The command, until the block ends; its standard error goes to `log`."""
+async def running(
+    *arguments: str | Path, log: Path, descriptors: int | None = None
+) -> AsyncIterator[Command]:
+    """The command, until the block ends; its standard error goes to `log`.
+
+    It may open as many files as `descriptors` says, and cannot raise that.
+    """
+    limited = () if descriptors is None else ("sh", "-c", f'ulimit -n {descriptors} && exec "$@"', "sh")
     with log.open("wb") as errors:
         process = await asyncio.create_subprocess_exec(
-            *COMMAND, *map(str, arguments), stdout=asyncio.subprocess.PIPE, stderr=errors
+            *limited, *COMMAND, *map(str, arguments), stdout=asyncio.subprocess.PIPE, stderr=errors
         )
     try:
         yield Command(process)
