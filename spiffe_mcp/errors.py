@@ -73,6 +73,7 @@ class Reason(Enum):
 
     # -- configuration ---------------------------------------------------------------------------------------
     CONFIG_INVALID = ("config.invalid", HTTPStatus.INTERNAL_SERVER_ERROR)
+    DESCRIPTORS_TOO_FEW = ("agent.descriptors_too_few", HTTPStatus.INTERNAL_SERVER_ERROR)
     LISTEN_FAILED = ("listen.failed", HTTPStatus.INTERNAL_SERVER_ERROR)
 
     # -- mesh: what this agent has, and where calls go -------------------------------------------------------

@@ -13,21 +13,25 @@ from datetime import datetime
 from pathlib import Path
 from random import SystemRandom
 from typing import Final
+from weakref import WeakSet
 
 from spiffe_mcp.agent.config import AgentConfig
+from spiffe_mcp.agent.descriptors import capacity
 from spiffe_mcp.agent.load import load_site
+from spiffe_mcp.agent.reload import Reload
 from spiffe_mcp.audit import AuditLog
 from spiffe_mcp.http import HttpServer, Limits
-from spiffe_mcp.identity import SpiffeId
+from spiffe_mcp.identity import AllowedIds, SpiffeId
 from spiffe_mcp.identity.sources.events import SourceEvent, Updated
 from spiffe_mcp.identity.sources.workload_api import WorkloadApiSource
+from spiffe_mcp.mesh.capacity import Capacity
 from spiffe_mcp.mesh.egress_listener import EgressListener
 from spiffe_mcp.mesh.exchange import Surroundings
 from spiffe_mcp.mesh.identity import Snapshots
 from spiffe_mcp.mesh.ingress_listener import IngressListener
 from spiffe_mcp.mesh.listen import listening
 from spiffe_mcp.mesh.live import LiveConnections
-from spiffe_mcp.mesh.observer import Unobserved
+from spiffe_mcp.mesh.observer import Observer, Unobserved
 from spiffe_mcp.mesh.routes import Address
 
 _LOG: Final = logging.getLogger(__name__)
@@ -43,44 +47,86 @@ class Ready:
 
 
 async def run(
-    config: AgentConfig, *, clock: Callable[[], datetime], on_ready: Callable[[Ready], None]
+    config: AgentConfig,
+    *,
+    clock: Callable[[], datetime],
+    on_ready: Callable[[Ready], None],
+    reload: Reload | None = None,
 ) -> None:
-    """Serve until cancelled; calls `on_ready` once.
+    """Serve until cancelled; calls `on_ready` once. `reload` reads the file that `config` came from again.
 
     Raises `Refused` for what cannot be started, alone or in an `ExceptionGroup`.
     """
     identity = config.identity
     source = WorkloadApiSource(identity.socket, wanted=identity.wanted, clock=clock, on_event=_log_event)
     snapshots = Snapshots(clock)
+    room = _capacity(config)
+    observer = Unobserved()
+    sides = _Sides(config, clock, observer)
     async with AsyncExitStack() as stack:
         log = stack.enter_context(AuditLog.open(config.audit.file, fsync=config.audit.fsync))
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
-        http = HttpServer(tasks, Limits())
+        http = HttpServer(tasks, Limits(connections=room.connections))
         stack.callback(http.close)
-        observer = Unobserved()
-        live = LiveConnections(
-            snapshots,
-            clock=clock,
-            observer=observer,
-            jitter=SystemRandom().random,
-            longest=config.connections.max_lifetime,
+        live = sides.live(snapshots)
+        around = Surroundings(
+            snapshots, log, config.audit.shown, clock, http, live, observer=observer, capacity=room
         )
-        around = Surroundings(snapshots, log, config.audit.shown, clock, http, live, observer=observer)
         egress = ingress = None
         if config.egress is not None:
-            outward = EgressListener(around, config.egress.servers, config.egress.user)
+            sides.outward = outward = EgressListener(around, config.egress.servers, config.egress.user)
             stack.callback(outward.close)
             egress = await stack.enter_async_context(listening(config.egress.listen.address, outward.accept))
         if config.ingress is not None:
-            inward = IngressListener(around, load_site(config.ingress, clock()))
+            sides.inward = inward = IngressListener(around, load_site(config.ingress, clock()))
             stack.callback(inward.close)
             ingress = await stack.enter_async_context(listening(config.ingress.listen, inward.accept))
-        tasks.create_task(source.run())
-        tasks.create_task(snapshots.follow(source.states()))
-        tasks.create_task(live.run())
+        for forever in (source.run(), snapshots.follow(source.states()), live.run()):
+            tasks.create_task(forever)
+        if reload is not None:
+            reload.applied_by(sides.authorize)
         snapshot = await snapshots.first()
         on_ready(Ready(snapshot.spiffe_id, egress, ingress))
         await asyncio.Event().wait()  # until cancelled
+
+
+class _Sides:
+    """What of a running agent a reload reaches: who may be at the other end, and who is there now."""
+
+    def __init__(self, config: AgentConfig, clock: Callable[[], datetime], observer: Observer) -> None:
+        self.outward: EgressListener | None = None
+        self.inward: IngressListener | None = None
+        self._config = config
+        self._clock = clock
+        self._observer = observer
+        self._registries: WeakSet[LiveConnections] = WeakSet()
+
+    def live(self, snapshots: Snapshots) -> LiveConnections:
+        """The live connections of one identity."""
+        registry = LiveConnections(
+            snapshots,
+            clock=self._clock,
+            observer=self._observer,
+            jitter=SystemRandom().random,
+            longest=self._config.connections.max_lifetime,
+        )
+        self._registries.add(registry)
+        return registry
+
+    def authorize(self, anew: AgentConfig) -> None:
+        """Let those be at the other end whom `anew` names, and look at everybody who is there."""
+        if self.outward is not None:
+            self.outward.authorize(anew.egress.servers if anew.egress is not None else ())
+        if self.inward is not None:
+            self.inward.authorize(anew.ingress.peers if anew.ingress is not None else AllowedIds())
+        for registry in self._registries:
+            registry.recheck()
+
+
+def _capacity(config: AgentConfig) -> Capacity:
+    """What the agent takes on; raises `Refused(DESCRIPTORS_TOO_FEW)`."""
+    sides = [side for side in (config.egress, config.ingress) if side is not None]
+    return capacity(listeners=len(sides), pools=sum(len(side.servers) for side in sides))
 
 
 def _log_event(event: SourceEvent) -> None:

@@ -14,6 +14,7 @@ import uvloop
 
 from spiffe_mcp.agent.agent import Ready, run
 from spiffe_mcp.agent.config import AgentConfig, load
+from spiffe_mcp.agent.reload import Reload
 from spiffe_mcp.cli.clock import now
 
 app: Final = typer.Typer(add_completion=False)
@@ -36,18 +37,23 @@ def agent(
 ) -> None:
     """Run a mesh agent until it is told to stop (SIGTERM, SIGINT).
 
+    At SIGHUP it reads its configuration again: who may be at the other end of a connection takes effect at
+    once, everything else needs a restart.
+
     Once it has an identity and serves, it prints one line of JSON: who it is and where it listens.
     """
     logging.basicConfig(
         level=log_level.name, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s"
     )
-    uvloop.run(_serve(load(config)))
+    loaded = load(config)
+    uvloop.run(_serve(loaded, Reload(config, loaded)))
 
 
-async def _serve(config: AgentConfig) -> None:
+async def _serve(config: AgentConfig, reload: Reload) -> None:
     loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGHUP, reload)
     async with asyncio.TaskGroup() as tasks:
-        serving = tasks.create_task(run(config, clock=now, on_ready=_announce))
+        serving = tasks.create_task(run(config, clock=now, on_ready=_announce, reload=reload))
         for stop in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(stop, serving.cancel)
 

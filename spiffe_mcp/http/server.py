@@ -19,6 +19,7 @@ import httptools
 
 from spiffe_mcp.errors import Reason, Refused
 from spiffe_mcp.http.flow import WriteGate
+from spiffe_mcp.http.load import Load
 from spiffe_mcp.http.messages import Limits, Request, ResponseHead, check_request, values
 from spiffe_mcp.http.reply import Reply
 
@@ -42,48 +43,16 @@ class Service(Protocol):
         """Something came that was no acceptable request; the client is told, in its turn."""
 
 
-class HttpServer:
+class HttpServer(Load):
     """What all connections of one listener share: limits, and the task group their handlers run in."""
 
     def __init__(self, tasks: asyncio.TaskGroup, limits: Limits) -> None:
+        super().__init__(limits)
         self.tasks = tasks
-        self.limits = limits
-        self._connections: set[ServerConnection] = set()
-        self._bodies = 0
-        self._closed = False
 
     def connection(self, service: Service) -> "ServerConnection":
         """A protocol for one accepted connection, answered by `service`."""
         return ServerConnection(self, service)
-
-    def close(self) -> None:
-        """End every connection now, and every one that is still being accepted."""
-        self._closed = True
-        for connection in tuple(self._connections):
-            connection.abort()
-
-    def opened(self, connection: "ServerConnection") -> None:
-        """A connection reports itself; it is ended at once where there are enough."""
-        self._connections.add(connection)
-        if self._closed or len(self._connections) > self.limits.connections:
-            connection.abort()
-
-    def hold(self, count: int) -> None:
-        """Another `count` bytes of request bodies are kept; raises `Refused(HTTP_BUSY)` if they are too many.
-
-        Each body is small, but many callers may have one on its way.
-        """
-        self._bodies += count
-        if self._bodies > self.limits.bodies:
-            raise Refused(Reason.HTTP_BUSY)
-
-    def let_go(self, count: int) -> None:
-        """They are kept no more."""
-        self._bodies -= count
-
-    def closed(self, connection: "ServerConnection") -> None:
-        """A connection reports its end."""
-        self._connections.discard(connection)
 
 
 class ServerConnection(asyncio.Protocol):
@@ -161,18 +130,25 @@ class ServerConnection(asyncio.Protocol):
         return self._transport.get_extra_info("peername")
 
     def drain(self) -> None:
-        """Answer what is being asked, say that it was the last, and close. Idle, close now."""
+        """Say of the next answer that it is the last, and close after it.
+
+        An idle connection stays: a request may be on its way, and would be lost (RFC 9112 section 9.6).
+        """
         self._draining = True
-        if self._task is None and self._idle:
-            self._close()
-        elif self._reply is not None and not self._reply.started:
+        if self._reply is not None and not self._reply.started:
             self._reply.keep_alive = False
 
     def finish(self) -> None:
-        """Close as soon as what runs has ended, which it has been told to; abort if that takes too long."""
+        """Close: idle, now and with a goodbye; otherwise when what runs has ended, or does not in time."""
         self.drain()
-        if self._task is not None or not self._idle:
+        if self._task is None and self._idle:
+            self._close()
+        else:
             self._set_deadline(self._limits.linger_timeout, self.abort)
+
+    def give_way(self) -> None:
+        """Close, for another one's sake; no request has come whole."""
+        self._close()
 
     def abort(self) -> None:
         """End the connection now, whatever it was doing."""
@@ -211,6 +187,7 @@ class ServerConnection(asyncio.Protocol):
 
     def _read_on(self) -> None:
         """All is answered: take what came early, then wait for more."""
+        self._server.idle(self)
         self._set_deadline(self._limits.idle_timeout if self._idle else self._limits.read_timeout)
         early, self._early = bytes(self._early), bytearray()
         if early:
@@ -282,6 +259,7 @@ class ServerConnection(asyncio.Protocol):
         self._reset_message()
         if self._task is None:
             self._set_deadline(None)
+            self._server.busy(self)
             self._task = self._server.tasks.create_task(self._serve())
 
     def _reset_message(self) -> None:

@@ -47,24 +47,26 @@ class EgressListener:
         self._around = around
         self._servers: dict[bytes, _Server] = {route.name.path: _Server.of(route) for route in routes}
         self._user = user
-        self._hops = Hops(around.live, around.observer)
+        self._hops = Hops(around.live, around.observer, around.capacity.idle)
 
     def accept(self) -> asyncio.Protocol:
         """The protocol of a new connection."""
         return self._around.http.connection(self)
 
     def authorize(self, routes: tuple[EgressRoute, ...]) -> None:
-        """Let the servers of these names be whom `routes` say from now on.
+        """Let the servers of these names be whom `routes` say from now on, and all others nobody.
 
         What else differs in them is left alone. Whoever calls this has the live connections looked at again.
         """
-        for route in routes:
-            known = self._servers.get(route.name.path)
-            if known is not None:
-                known.authorized.allowed = AllowedIds((route.server,))
-                self._servers[route.name.path] = replace(
-                    known, route=replace(known.route, server=route.server)
-                )
+        patterns = {route.name.path: route.server for route in routes}
+        for path, known in tuple(self._servers.items()):
+            pattern = patterns.get(path)
+            if pattern is None:
+                known.authorized.allowed = AllowedIds()
+                del self._servers[path]  # fail closed: no more calls; a new one by this name is a restart
+            else:
+                known.authorized.allowed = AllowedIds((pattern,))
+                self._servers[path] = replace(known, route=replace(known.route, server=pattern))
 
     def close(self) -> None:
         """End the idle hops."""

@@ -6,6 +6,7 @@ from datetime import datetime
 
 from spiffe_mcp.audit import AuditSink
 from spiffe_mcp.http import HttpServer
+from spiffe_mcp.mesh.capacity import Capacity
 from spiffe_mcp.mesh.identity import Snapshots
 from spiffe_mcp.mesh.live import LiveConnections
 from spiffe_mcp.mesh.observer import Observer, Unobserved
@@ -24,3 +25,4 @@ class Surroundings:
     live: LiveConnections
     limits: StreamLimits = field(default_factory=StreamLimits)
     observer: Observer = field(default_factory=Unobserved)
+    capacity: Capacity = field(default_factory=Capacity)

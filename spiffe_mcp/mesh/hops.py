@@ -17,6 +17,7 @@ from spiffe_mcp.errors import Reason, Refused
 from spiffe_mcp.http import HttpClient, Response
 from spiffe_mcp.http.client import ClientConnection, Lease
 from spiffe_mcp.identity import SpiffeId
+from spiffe_mcp.mesh.capacity import IDLE
 from spiffe_mcp.mesh.egress import OutboundCall
 from spiffe_mcp.mesh.live import LiveConnections
 from spiffe_mcp.mesh.observer import Observer
@@ -43,9 +44,10 @@ class _Key:
 class Hops:
     """All pools of one egress."""
 
-    def __init__(self, live: LiveConnections, observer: Observer) -> None:
+    def __init__(self, live: LiveConnections, observer: Observer, idle: int = IDLE) -> None:
         self._live = live
         self._observer = observer
+        self._idle = idle  # hops that are kept in each pool
         self._pools: dict[_Key, HttpClient] = {}
 
     async def lease(self, destination: Destination, snapshot: Snapshot) -> "Hop":
@@ -54,7 +56,7 @@ class Hops:
         pool = self._pools.get(key)
         if pool is None:
             self._retire_others(key.local)
-            pool = self._pools[key] = HttpClient(lambda: self._connect(key))
+            pool = self._pools[key] = HttpClient(lambda: self._connect(key), max_idle=self._idle)
         return Hop(await pool.lease(), snapshot)
 
     def close(self) -> None:

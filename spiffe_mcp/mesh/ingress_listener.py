@@ -55,9 +55,9 @@ class Site:
 class _Server:
     """One MCP server behind the ingress, with what its exchanges remember."""
 
-    def __init__(self, route: IngressRoute, recheck: timedelta) -> None:
+    def __init__(self, route: IngressRoute, recheck: timedelta, idle: int) -> None:
         self.route = route
-        self.upstream = Upstream(route, recheck=recheck)
+        self.upstream = Upstream(route, recheck=recheck, idle=idle)
         self.memory = Memory(ReplayGuard(REPLAY_CAPACITY), Sessions())
 
 
@@ -68,10 +68,10 @@ class IngressListener:
         self.around = around
         self.site = site
         self.peers = Authorized(site.peers)
-        self._slots = HandshakeSlots()
+        self._slots = HandshakeSlots(around.capacity.handshakes)
         self._handshakes = HandshakeRecords(around.log)
         self.servers: Mapping[bytes, _Server] = {
-            route.name.path: _Server(route, site.recheck) for route in site.routes
+            route.name.path: _Server(route, site.recheck, around.capacity.idle) for route in site.routes
         }
 
     def accept(self) -> asyncio.Protocol:
@@ -169,7 +169,7 @@ class _PeerService:
     # -- mesh.live.Connection -------------------------------------------------------------------------------
 
     def drain(self) -> None:
-        """What is asked is answered, and nothing more."""
+        """The exchange that runs, or the one that comes, is the last."""
         self.connection.drain()
 
     def end(self, refused: Refused) -> None:

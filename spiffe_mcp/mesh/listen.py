@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from spiffe_mcp.errors import Reason, Refused
+from spiffe_mcp.mesh.accepting import accepting
 from spiffe_mcp.mesh.routes import Address
 
 _BACKLOG: Final = 1024
@@ -28,20 +29,23 @@ async def listening(
     address: Address | Path, accept: Callable[[], asyncio.Protocol]
 ) -> AsyncIterator[Address | Path]:
     """Accept connections at `address` while inside; yields where it is bound. Raises `Refused(LISTEN)`."""
-    loop = asyncio.get_running_loop()
     try:
         listener = _unix(address) if isinstance(address, Path) else _tcp(address)
     except OSError as error:
         raise Refused(Reason.LISTEN_FAILED, f"{address}: {error.strerror}") from None
-    make = loop.create_unix_server if isinstance(address, Path) else loop.create_server
     bound = _seen_at(address)
-    server = await make(accept, sock=listener, backlog=_BACKLOG)
-    try:
-        yield address if isinstance(address, Path) else Address(address.host, listener.getsockname()[1])
-    finally:
-        server.close()
-        if isinstance(address, Path):
-            _remove_own(address, bound)
+    listener.setblocking(False)  # noqa: FBT003  its one argument
+    listener.listen(_BACKLOG)
+    async with asyncio.TaskGroup() as tasks:
+        serving = tasks.create_task(accepting(listener, accept))
+        try:
+            yield address if isinstance(address, Path) else Address(address.host, listener.getsockname()[1])
+        finally:
+            serving.cancel()
+            await asyncio.wait([serving])  # it lets go of the socket first
+            listener.close()
+            if isinstance(address, Path):
+                _remove_own(address, bound)
 
 
 def _seen_at(address: Address | Path) -> os.stat_result | None:

@@ -6,7 +6,7 @@ stands here for as long as it lives:
 
  - a change makes `run` verify each chain again, with the newest bundles, and authorise its ID again. Whoever
    would be refused now is cut at once, whatever runs;
- - the clock makes `run` drain a connection for the last part of its life, and end what still runs at its end.
+ - the clock makes `run` drain a connection for the last part of its life, and end it at its end.
 
 A handshake that is under way at a change is judged when it completes, by `verifier`, by what is newest then;
 and a connection is entered here in the same turn of the loop, so that no change falls in between.
@@ -42,7 +42,7 @@ class Connection(Protocol):
     """What can be done to a live connection."""
 
     def drain(self) -> None:
-        """Begin nothing new; idle, close with a goodbye."""
+        """Let the exchange that runs, or the one that comes, be the last."""
 
     def end(self, refused: Refused) -> None:
         """Its time is over: tell whoever waits for an answer, and close."""

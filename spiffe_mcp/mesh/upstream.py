@@ -23,6 +23,7 @@ from spiffe_mcp.mcp import inventory
 from spiffe_mcp.mcp.inventory import OutgoingMessage
 from spiffe_mcp.mcp.tools import parse_tool_list
 from spiffe_mcp.mesh import headers
+from spiffe_mcp.mesh.capacity import IDLE
 from spiffe_mcp.mesh.ingress import Permit
 from spiffe_mcp.mesh.routes import IngressRoute
 from spiffe_mcp.mesh.tcp import open_tcp
@@ -37,10 +38,10 @@ TIMEOUT: Final = 30.0  # seconds, for the whole question
 class Upstream:
     """One server behind this ingress."""
 
-    def __init__(self, route: IngressRoute, *, recheck: timedelta) -> None:
+    def __init__(self, route: IngressRoute, *, recheck: timedelta, idle: int = IDLE) -> None:
         self.route = route
         self._recheck = recheck
-        self._client = HttpClient(self._connect)
+        self._client = HttpClient(self._connect, max_idle=idle)
         self._view: LiveView | None = None
         self._seen_at = datetime.min.replace(tzinfo=UTC)
         self._asking = asyncio.Lock()

@@ -17,7 +17,7 @@ class Drain(Enum):
     """The part of its life at the end of which an end drains. The value is (least, most)."""
 
     # The client stops first, and without overlap: it is the one that begins exchanges, and a server that
-    # closes an idle connection may cross a request that is on its way to it (RFC 9112 section 9.6).
+    # closes a connection may cross a request that is on its way to it (RFC 9112 section 9.6).
     CLIENT = (0.2, 0.3)
     SERVER = (0.1, 0.15)
 

@@ -110,6 +110,7 @@ SECTIONS: Mapping[str, tuple[str | int, ...]] = {
     "ingress": ("ingress",),
     "ingress.servers": ("ingress", "servers", 0),
     "audit": ("audit",),
+    "connections": ("connections",),
 }
 
 

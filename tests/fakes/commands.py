@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -45,6 +46,10 @@ class Command:
         """What an agent announces."""
         return json.loads(await self.line("{"))
 
+    def signal(self, which: signal.Signals) -> None:
+        """Send it a signal."""
+        self._process.send_signal(which)
+
     async def stopped(self) -> int:
         """Its exit code after SIGTERM."""
         self._process.terminate()
@@ -53,11 +58,17 @@ class Command:
 
 
 @asynccontextmanager
-async def running(*arguments: str | Path, log: Path) -> AsyncIterator[Command]:
-    """The command, until the block ends; its standard error goes to `log`."""
+async def running(
+    *arguments: str | Path, log: Path, descriptors: int | None = None
+) -> AsyncIterator[Command]:
+    """The command, until the block ends; its standard error goes to `log`.
+
+    It may open as many files as `descriptors` says, and cannot raise that.
+    """
+    limited = () if descriptors is None else ("sh", "-c", f'ulimit -n {descriptors} && exec "$@"', "sh")
     with log.open("wb") as errors:
         process = await asyncio.create_subprocess_exec(
-            *COMMAND, *map(str, arguments), stdout=asyncio.subprocess.PIPE, stderr=errors
+            *limited, *COMMAND, *map(str, arguments), stdout=asyncio.subprocess.PIPE, stderr=errors
         )
     try:
         yield Command(process)

@@ -144,7 +144,7 @@ class Plain:
     """A local workload's HTTP client."""
 
     def __init__(self, address: Address | Path) -> None:
-        self._address = address
+        self.address = address
         self._client = HttpClient(self.connection)
 
     async def ask(self, request: Request) -> Answer:
@@ -158,7 +158,7 @@ class Plain:
 
     async def connection(self) -> ClientConnection:
         """A connection of its own."""
-        loop, at = asyncio.get_running_loop(), self._address
+        loop, at = asyncio.get_running_loop(), self.address
         if isinstance(at, Path):
             _, connection = await loop.create_unix_connection(ClientConnection, str(at))
         else:
@@ -174,7 +174,7 @@ class Hop:
 
     def __init__(self, address: Address, svid: X509Svid, bundles: BundleSet, server: SpiffeId) -> None:
         self.svid = svid
-        self._address = address
+        self.address = address
         self._server = server
         self._identity = TlsIdentity(IdentityState(svid, bundles), now)
 
@@ -196,7 +196,7 @@ class Hop:
             session = self._identity.connect(self._server)
             return TlsProtocol(session, on_secured=on_secured, on_refused=on_refused)
 
-        transport, _ = await loop.create_connection(protocol, self._address.host, self._address.port)
+        transport, _ = await loop.create_connection(protocol, self.address.host, self.address.port)
         try:
             yield await secured
         finally:

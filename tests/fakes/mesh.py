@@ -23,6 +23,7 @@ import yaml
 from spiffe_mcp.agent import agent
 from spiffe_mcp.agent.agent import Ready
 from spiffe_mcp.agent.config import load
+from spiffe_mcp.agent.reload import Reload
 from spiffe_mcp.audit import ChainReport, read_lines, read_records
 from spiffe_mcp.audit import verify as verify_chain
 from spiffe_mcp.dev.issuance import Entry
@@ -119,6 +120,7 @@ class Site:
 
     folder: Path
     recheck: int = 60  # seconds; never by itself within a test
+    max_lifetime: int = 3600  # seconds, of a connection between agents
 
     def sign_manifest(self, server: SpiffeId = SERVER) -> None:
         """A manifest of `SIGNED` for `server`, and a trust policy for `SERVER` that names its signer."""
@@ -171,6 +173,7 @@ class Site:
         document = {
             "identity": {"source": "workload-api", "socket": workload_api, "spiffe_id": str(identity)},
             **part,
+            "connections": {"max_lifetime": self.max_lifetime},
             "audit": {"file": f"{side}.jsonl", "fsync": "never", **audit},
         }
         path.write_text(yaml.safe_dump(document, sort_keys=False))
@@ -192,6 +195,7 @@ class Mesh:
     ingress: Address
     egresses: dict[SpiffeId, Address] = field(default_factory=dict)
     clients: dict[SpiffeId, Plain] = field(default_factory=dict)
+    reloads: dict[str, Reload] = field(default_factory=dict)
 
     @property
     def planner(self) -> Plain:
@@ -227,6 +231,14 @@ class Mesh:
                 yield client
                 client.close()
 
+    def reconfigure(self, side: str, change: Callable[[Message], None]) -> None:
+        """Change the configuration file of `ingress`, `planner`, ..., and have its agent read it again."""
+        path = self.site.folder / f"{side}.yaml"
+        document = yaml.safe_load(path.read_text())
+        change(document)
+        path.write_text(yaml.safe_dump(document, sort_keys=False))
+        self.reloads[side]()
+
     def log(self, side: str) -> Log:
         """The log of `ingress`, `planner`, `reviewer` or `guest`."""
         return Log(self.site.folder / f"{side}.jsonl")
@@ -250,11 +262,14 @@ def provider_at(folder: Path, clock: Callable[[], datetime] = now) -> Provider:
 
 
 @asynccontextmanager
-async def running_agent(config: Path, clock: Callable[[], datetime] = now) -> AsyncIterator[Ready]:
+async def running_agent(
+    config: Path, clock: Callable[[], datetime] = now, reload: Reload | None = None
+) -> AsyncIterator[Ready]:
     """One agent from its configuration file, in this loop."""
     ready: asyncio.Future[Ready] = asyncio.get_running_loop().create_future()
     async with asyncio.TaskGroup() as tasks:
-        serving = tasks.create_task(agent.run(load(config), clock=clock, on_ready=ready.set_result))
+        running = agent.run(load(config), clock=clock, on_ready=ready.set_result, reload=reload)
+        serving = tasks.create_task(running)
         try:
             yield await ready
         finally:
@@ -263,22 +278,28 @@ async def running_agent(config: Path, clock: Callable[[], datetime] = now) -> As
 
 @asynccontextmanager
 async def running_mesh(
-    folder: Path, egresses: tuple[SpiffeId, ...] = (PLANNER, REVIEWER, GUEST), recheck: int = 60
+    folder: Path,
+    egresses: tuple[SpiffeId, ...] = (PLANNER, REVIEWER, GUEST),
+    recheck: int = 60,
+    max_lifetime: int = 3600,
 ) -> AsyncIterator[Mesh]:
     """The mesh; the ingress has already asked the server what it lists."""
-    site, clock = Site(folder, recheck), Clock()
+    site, clock = Site(folder, recheck, max_lifetime), Clock()
     site.sign_manifest()
     site.write_policy()
     async with AsyncExitStack() as stack:
         server = await stack.enter_async_context(serving_mcp(LIVE))
         provider = await stack.enter_async_context(provider_at(folder, clock))
         config = site.ingress_config(provider.address, server.url)
-        ingress = await stack.enter_async_context(running_agent(config, clock))
+        reload = Reload(config, load(config))
+        ingress = await stack.enter_async_context(running_agent(config, clock, reload))
         assert isinstance(ingress.ingress, Address)
         mesh = Mesh(site=site, clock=clock, provider=provider, server=server, ingress=ingress.ingress)
+        mesh.reloads["ingress"] = reload
         for identity in egresses:
             config = site.egress_config(provider.address, str(mesh.ingress), identity)
-            egress = await stack.enter_async_context(running_agent(config, clock))
+            reload = mesh.reloads[_side(identity)] = Reload(config, load(config))
+            egress = await stack.enter_async_context(running_agent(config, clock, reload))
             assert isinstance(egress.egress, Address)
             mesh.egresses[identity] = egress.egress
             mesh.clients[identity] = Plain(egress.egress)

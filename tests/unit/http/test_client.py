@@ -175,6 +175,57 @@ async def test_retiring_closes_idle_connections() -> None:
         await running.all_gone()
 
 
+async def test_a_leased_connection_is_nobody_elses_until_it_is_released() -> None:
+    async with serving() as running, served(running) as peer:
+        lease = await peer.client.lease()
+        assert await fetch(peer.client) == b"GET / "
+        assert len(peer.connections) == 2
+        lease.release()
+        again = await peer.client.lease()
+        assert again.connection is lease.connection
+        async with await again.send(GET) as response:
+            assert await response.body(100) == b"GET / "
+
+
+async def test_a_drained_connection_ends_now_if_it_is_idle() -> None:
+    async with serving() as running, served(running) as peer:
+        await fetch(peer.client)
+        peer.connections[0].drain()
+        await running.all_gone()
+        assert await fetch(peer.client) == b"GET / "
+        assert len(peer.connections) == 2
+
+
+async def test_a_drained_connection_carries_what_it_was_leased_for_and_no_more() -> None:
+    async with serving() as running, served(running) as peer:
+        lease = await peer.client.lease()
+        lease.connection.drain()
+        async with await lease.send(GET) as response:
+            assert await response.body(100) == b"GET / "
+        await running.all_gone()
+
+
+async def test_whoever_waits_on_a_connection_that_is_cut_learns_why() -> None:
+    async with serving(never) as running, served(running) as peer, asyncio.TaskGroup() as tasks:
+        asking = tasks.create_task(refusal(peer.client.send(GET)))
+        await until(lambda: len(running.service.requests) == 1)
+        peer.connections[0].cut(Refused(Reason.CHAIN_UNTRUSTED))
+        assert (await asking).reason is Reason.CHAIN_UNTRUSTED
+        await running.all_gone()
+
+
+async def test_a_leased_connection_that_is_cut_says_why_when_it_is_used() -> None:
+    async with serving() as running, served(running) as peer:
+        lease = await peer.client.lease()
+        lease.connection.cut(Refused(Reason.CHAIN_UNTRUSTED))
+        assert (await refusal(lease.send(GET))).reason is Reason.CHAIN_UNTRUSTED
+        assert running.service.requests == []
+
+
+async def never(_: Request, __: Reply) -> None:
+    await asyncio.Event().wait()
+
+
 async def test_what_opening_a_connection_raises_is_what_sending_raises() -> None:
     async def connect() -> ClientConnection:
         raise Refused(Reason.TLS_TIMEOUT)

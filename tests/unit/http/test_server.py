@@ -30,6 +30,19 @@ class Endless:
             raise
 
 
+class Held:
+    """A handler that answers when it is told to."""
+
+    def __init__(self) -> None:
+        self.begun = asyncio.Event()
+        self.release = asyncio.Event()
+
+    async def __call__(self, _: Request, reply: Reply) -> None:
+        self.begun.set()
+        await self.release.wait()
+        await reply.send(OK, b"at last")
+
+
 # -- requests --------------------------------------------------------------------------------------------
 
 
@@ -438,8 +451,69 @@ async def test_there_are_never_more_connections_than_the_limit() -> None:
     async with serving(limits=Limits(connections=1)) as running, running.wire() as first:
         await first.ask(GET)
         async with running.wire() as second:
-            assert await second.rest() == b""
-        await first.ask(GET)
+            await second.ask(GET)
+            assert await first.rest() == b""  # idle, it has given way
+            assert len(running.connections) == 1
+
+
+async def test_who_says_nothing_or_never_ends_gives_way_and_who_is_being_answered_does_not() -> None:
+    handler = Endless()
+    async with serving(handler, limits=Limits(connections=3)) as running, running.wire() as busy:
+        busy.say(GET)
+        await handler.begun.wait()
+        async with running.wire() as slow, running.wire() as silent:
+            slow.say(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nnever")
+            await until(lambda: len(running.connections) == 3)
+            async with running.wire(), running.wire():
+                assert [await slow.rest(), await silent.rest()] == [b"", b""]
+                assert not handler.cancelled.is_set()
+
+
+async def test_where_everybody_works_the_newest_has_come_too_late() -> None:
+    handler = Endless()
+    async with serving(handler, limits=Limits(connections=1)) as running, running.wire() as busy:
+        busy.say(GET)
+        await handler.begun.wait()
+        async with running.wire() as newest:
+            assert await newest.rest() == b""
+        assert not handler.cancelled.is_set()
+
+
+async def test_a_connection_that_is_drained_answers_and_says_that_it_was_the_last() -> None:
+    async with serving() as running, running.wire() as wire:
+        await wire.ask(GET)
+        (connection,) = running.connections
+        connection.drain()
+        assert (await wire.ask(GET)).headers["connection"] == "close"
+        assert await wire.rest() == b""
+
+
+async def test_an_answer_that_has_not_begun_when_its_connection_is_drained_says_so_too() -> None:
+    handler = Held()
+    async with serving(handler) as running, running.wire() as wire:
+        wire.say(GET)
+        await handler.begun.wait()
+        running.connections[0].drain()
+        handler.release.set()
+        assert (await wire.answer()).headers["connection"] == "close"
+        assert await wire.rest() == b""
+
+
+async def test_an_idle_connection_that_is_finished_closes_now() -> None:
+    async with serving() as running, running.wire() as wire:
+        await wire.ask(GET)
+        running.connections[0].finish()
+        assert await wire.rest() == b""
+
+
+async def test_a_handler_that_does_not_end_with_its_connection_is_cancelled() -> None:
+    handler = Endless()
+    async with serving(handler, limits=Limits(linger_timeout=0.05)) as running, running.wire() as wire:
+        wire.say(GET)
+        await handler.begun.wait()
+        running.connections[0].finish()
+        await handler.cancelled.wait()
+        assert await wire.rest() == b""
 
 
 async def test_closing_the_server_ends_idle_and_busy_connections() -> None:

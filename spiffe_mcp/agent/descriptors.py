@@ -1,0 +1,39 @@
+"""The process's limit of file descriptors: raised as far as the agent can use it, and as the system lets it.
+
+Where it stays low, the agent takes on less, and says so; where it is too low to serve anybody, it does not
+start. `mesh.capacity` has the numbers.
+"""
+
+import logging
+import resource
+from typing import Final
+
+from spiffe_mcp.mesh.capacity import Capacity
+
+_LOG: Final = logging.getLogger(__name__)
+
+
+def capacity(*, listeners: int, pools: int) -> Capacity:
+    """What this process can take on; raises `Refused(DESCRIPTORS_TOO_FEW)`."""
+    wanted = Capacity().descriptors(listeners=listeners, pools=pools)
+    there = raised(wanted)
+    within = Capacity.within(there, listeners=listeners, pools=pools)
+    if within != Capacity():
+        _LOG.warning(
+            "%d descriptors (ulimit -n), %d are wanted: at most %d connections and %d handshakes at once",
+            there,
+            wanted,
+            within.connections,
+            within.handshakes,
+        )
+    return within
+
+
+def raised(wanted: int) -> int:
+    """How many descriptors there are, after asking for as many as are `wanted`."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+        soft = most
+    return wanted if soft == resource.RLIM_INFINITY else soft
