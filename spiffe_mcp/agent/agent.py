@@ -5,22 +5,23 @@ SVID is there, and again if it is withdrawn or expires, they refuse.
 """
 
 import asyncio
-import logging
 from collections.abc import Callable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from random import SystemRandom
-from typing import Final
+from typing import cast
 
-from spiffe_mcp.agent.config import AgentConfig
+from spiffe_mcp.agent.config import AgentConfig, EgressConfig, IngressConfig
+from spiffe_mcp.agent.identities import WorkloadIdentities, log_event, own_source, workload_identities
 from spiffe_mcp.agent.load import load_site
 from spiffe_mcp.audit import AuditLog
 from spiffe_mcp.http import HttpServer, Limits
 from spiffe_mcp.identity import SpiffeId
-from spiffe_mcp.identity.sources.events import SourceEvent, Updated
-from spiffe_mcp.identity.sources.workload_api import WorkloadApiSource
+from spiffe_mcp.mesh.attested_listener import AttestedListener
+from spiffe_mcp.mesh.callers import SoleWorkload
 from spiffe_mcp.mesh.egress_listener import EgressListener
 from spiffe_mcp.mesh.exchange import Surroundings
 from spiffe_mcp.mesh.identity import Snapshots
@@ -29,8 +30,10 @@ from spiffe_mcp.mesh.listen import listening
 from spiffe_mcp.mesh.live import LiveConnections
 from spiffe_mcp.mesh.observer import Unobserved
 from spiffe_mcp.mesh.routes import Address
-
-_LOG: Final = logging.getLogger(__name__)
+from spiffe_mcp.mesh.served_workload import ServedWorkload
+from spiffe_mcp.mesh.workload import MadeWith
+from spiffe_mcp.mesh.workloads import Workloads
+from spiffe_mcp.workload.attestation import check_kernel
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +42,12 @@ class Ready:
 
     spiffe_id: SpiffeId
     egress: Address | Path | None
-    ingress: Address | Path | None
+    ingresses: tuple[Address, ...]
+
+    @property
+    def ingress(self) -> Address | None:
+        """Where the first or only ingress listens."""
+        return next(iter(self.ingresses), None)
 
 
 async def run(
@@ -49,42 +57,89 @@ async def run(
 
     Raises `Refused` for what cannot be started, alone or in an `ExceptionGroup`.
     """
-    identity = config.identity
-    source = WorkloadApiSource(identity.socket, wanted=identity.wanted, clock=clock, on_event=_log_event)
+    own = own_source(config.identity, clock, lambda event: log_event("the agent", event))
     snapshots = Snapshots(clock)
     async with AsyncExitStack() as stack:
         log = stack.enter_context(AuditLog.open(config.audit.file, fsync=config.audit.fsync))
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
         http = HttpServer(tasks, Limits())
         stack.callback(http.close)
+        workloads, link = workload_identities(config.identity, own, clock)
         observer = Unobserved()
-        live = LiveConnections(
-            snapshots,
-            clock=clock,
-            observer=observer,
-            jitter=SystemRandom().random,
-            longest=config.connections.max_lifetime,
-        )
-        around = Surroundings(snapshots, log, config.audit.shown, clock, http, live, observer=observer)
-        egress = ingress = None
-        if config.egress is not None:
-            outward = EgressListener(around, config.egress.servers, config.egress.user)
-            stack.callback(outward.close)
-            egress = await stack.enter_async_context(listening(config.egress.listen.address, outward.accept))
-        if config.ingress is not None:
-            inward = IngressListener(around, load_site(config.ingress, clock()))
-            stack.callback(inward.close)
-            ingress = await stack.enter_async_context(listening(config.ingress.listen, inward.accept))
-        tasks.create_task(source.run())
-        tasks.create_task(snapshots.follow(source.states()))
-        tasks.create_task(live.run())
+
+        def live(snapshots: Snapshots) -> LiveConnections:
+            return LiveConnections(
+                snapshots,
+                clock=clock,
+                observer=observer,
+                jitter=SystemRandom().random,
+                longest=config.connections.max_lifetime,
+            )
+
+        own_live = live(snapshots)
+        around = Surroundings(snapshots, log, config.audit.shown, clock, http, own_live, observer=observer)
+        wiring = _Wiring(stack, tasks, around, live, workloads)
+        egress = None if config.egress is None else await wiring.egress(config.egress)
+        ingresses = tuple([await wiring.ingress(part) for part in config.ingresses])
+        if link is not None:
+            tasks.create_task(link.run())
+        tasks.create_task(own.run())
+        tasks.create_task(snapshots.follow(own.states()))
+        tasks.create_task(own_live.run())
         snapshot = await snapshots.first()
-        on_ready(Ready(snapshot.spiffe_id, egress, ingress))
+        on_ready(Ready(snapshot.spiffe_id, egress, ingresses))
         await asyncio.Event().wait()  # until cancelled
 
 
-def _log_event(event: SourceEvent) -> None:
-    if isinstance(event, Updated):
-        _LOG.info("identity: %s until %s", event.state.svid.spiffe_id, event.state.svid.not_after)
-    else:
-        _LOG.warning("identity: %s", event)
+@dataclass(frozen=True, slots=True)
+class _Wiring:
+    """What the sides of one agent are put together from. `stack` closes them, the last one first."""
+
+    stack: AsyncExitStack
+    tasks: asyncio.TaskGroup
+    around: Surroundings
+    live: Callable[[Snapshots], LiveConnections]
+    workloads: WorkloadIdentities | None  # None: the agent has its own identity, and no other
+
+    async def egress(self, config: EgressConfig) -> Address | Path:
+        """The side that local workloads call out through; returns where it listens."""
+        outward = EgressListener(self.around, config.servers, config.user)
+        accept = self._for_one(outward) if self.workloads is None else self._for_many(outward, self.workloads)
+        return await self.stack.enter_async_context(
+            listening(config.listen.address, accept, mode=config.mode)
+        )
+
+    def _for_one(self, outward: EgressListener) -> Callable[[], asyncio.Protocol]:
+        """A sidecar: whoever connects is its one workload."""
+        sole = SoleWorkload(self.around)
+        self.stack.callback(sole.close)
+        return lambda: outward.connection(sole)
+
+    def _for_many(
+        self, outward: EgressListener, identities: WorkloadIdentities
+    ) -> Callable[[], asyncio.Protocol]:
+        """A node: whoever connects is attested, and has the identity of its own workload."""
+        check_kernel()
+        made_with = MadeWith(self.around.clock, self.around.observer, self.live)
+        workloads = Workloads(self.tasks, identities.of_caller, made_with)
+        self.stack.callback(workloads.close)
+        return AttestedListener(outward, workloads, identities.attest).accept
+
+    async def ingress(self, config: IngressConfig) -> Address:
+        """The side that faces the mesh; returns where it listens."""
+        around = self._around(config)
+        inward = IngressListener(around, load_site(config, around.clock()))
+        self.stack.callback(inward.close)
+        bound = await self.stack.enter_async_context(listening(config.listen, inward.accept))
+        return cast("Address", bound)  # as what was asked for
+
+    def _around(self, config: IngressConfig) -> Surroundings:
+        """With the agent's own identity, or with that of the MCP server's workload."""
+        if config.workload is None or self.workloads is None:
+            return self.around
+        find = partial(self.workloads.of_server, config.workload, config.identity)
+        served = ServedWorkload(str(config.identity), find, clock=self.around.clock)
+        live = self.live(served.snapshots)
+        self.tasks.create_task(served.run())
+        self.tasks.create_task(live.run())
+        return replace(self.around, snapshots=served.snapshots, live=live)
