@@ -157,6 +157,12 @@ class Section:
             for index, item in enumerate(self._sequence(key))
         )
 
+    def one_or_more(self, key: str, build: Callable[["Section"], T]) -> tuple[T, ...]:
+        """As `sections`, of which one may stand alone without a list; empty if the key is not there."""
+        if isinstance(self._find(key), yaml.MappingNode):
+            return (self.section(key, build),)
+        return self.sections(key, build)
+
     def refuse(self, what: str) -> NoReturn:
         """Refuse the section as a whole, for a rule between its keys."""
         self._place.refuse(what)

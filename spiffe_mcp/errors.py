@@ -88,6 +88,18 @@ class Reason(Enum):
     REQUEST_UNBINDABLE = ("mesh.request_unbindable", HTTPStatus.BAD_REQUEST)
     CONTENT_TYPE = ("mesh.content_type", HTTPStatus.UNSUPPORTED_MEDIA_TYPE)
 
+    # -- workload: which process of this node calls, or is called --------------------------------------------
+    WORKLOAD_KERNEL = ("workload.kernel", HTTPStatus.INTERNAL_SERVER_ERROR)
+    WORKLOAD_PID_UNKNOWN = ("workload.pid_unknown", HTTPStatus.FORBIDDEN)
+    WORKLOAD_EXITED = ("workload.exited", HTTPStatus.FORBIDDEN)
+    WORKLOAD_UNATTESTED = ("workload.unattested", HTTPStatus.SERVICE_UNAVAILABLE)
+    WORKLOAD_CGROUP = ("workload.cgroup", HTTPStatus.FORBIDDEN)
+    WORKLOAD_NO_POD = ("workload.no_pod", HTTPStatus.FORBIDDEN)
+    WORKLOAD_SEVERAL_PODS = ("workload.several_pods", HTTPStatus.FORBIDDEN)
+    WORKLOAD_PID_FILE = ("workload.pid_file", HTTPStatus.SERVICE_UNAVAILABLE)
+    WORKLOAD_TOO_MANY = ("workload.too_many", HTTPStatus.SERVICE_UNAVAILABLE)
+    WORKLOAD_CONNECTIONS = ("workload.connections", HTTPStatus.SERVICE_UNAVAILABLE)
+
     # -- TLS -------------------------------------------------------------------------------------------------
     TLS_HANDSHAKE = ("tls.handshake", HTTPStatus.FORBIDDEN)
     TLS_NO_CERTIFICATE = ("tls.no_certificate", HTTPStatus.FORBIDDEN)

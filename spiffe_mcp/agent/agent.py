@@ -5,36 +5,29 @@ SVID is there, and again if it is withdrawn or expires, they refuse.
 """
 
 import asyncio
-import logging
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from random import SystemRandom
 from typing import Final
-from weakref import WeakSet
 
 from spiffe_mcp.agent.config import AgentConfig
 from spiffe_mcp.agent.descriptors import capacity
-from spiffe_mcp.agent.load import load_site
+from spiffe_mcp.agent.identities import log_event, own_source, workload_identities
+from spiffe_mcp.agent.registries import Registries
 from spiffe_mcp.agent.reload import Reload
+from spiffe_mcp.agent.sides import Sides
 from spiffe_mcp.audit import AuditLog
 from spiffe_mcp.http import HttpServer, Limits
-from spiffe_mcp.identity import AllowedIds, SpiffeId
-from spiffe_mcp.identity.sources.events import SourceEvent, Updated
-from spiffe_mcp.identity.sources.workload_api import WorkloadApiSource
+from spiffe_mcp.identity import SpiffeId
 from spiffe_mcp.mesh.capacity import Capacity
-from spiffe_mcp.mesh.egress_listener import EgressListener
 from spiffe_mcp.mesh.exchange import Surroundings
 from spiffe_mcp.mesh.identity import Snapshots
-from spiffe_mcp.mesh.ingress_listener import IngressListener
-from spiffe_mcp.mesh.listen import listening
-from spiffe_mcp.mesh.live import LiveConnections
-from spiffe_mcp.mesh.observer import Observer, Unobserved
+from spiffe_mcp.mesh.observer import Unobserved
 from spiffe_mcp.mesh.routes import Address
 
-_LOG: Final = logging.getLogger(__name__)
+BUSY_WORKLOADS: Final = 16  # of a node that keep idle hops to all servers at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +36,12 @@ class Ready:
 
     spiffe_id: SpiffeId
     egress: Address | Path | None
-    ingress: Address | Path | None
+    ingresses: tuple[Address, ...]
+
+    @property
+    def ingress(self) -> Address | None:
+        """Where the first or only ingress listens."""
+        return next(iter(self.ingresses), None)
 
 
 async def run(
@@ -57,80 +55,39 @@ async def run(
 
     Raises `Refused` for what cannot be started, alone or in an `ExceptionGroup`.
     """
-    identity = config.identity
-    source = WorkloadApiSource(identity.socket, wanted=identity.wanted, clock=clock, on_event=_log_event)
-    snapshots = Snapshots(clock)
-    room = _capacity(config)
-    observer = Unobserved()
-    sides = _Sides(config, clock, observer)
+    own = own_source(config.identity, clock, lambda event: log_event("the agent", event))
+    snapshots, room, observer = Snapshots(clock), _capacity(config), Unobserved()
+    workloads, link = workload_identities(config.identity, own, clock)
+    registries = Registries(clock, observer, config.connections.max_lifetime)
     async with AsyncExitStack() as stack:
         log = stack.enter_context(AuditLog.open(config.audit.file, fsync=config.audit.fsync))
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
         http = HttpServer(tasks, Limits(connections=room.connections))
         stack.callback(http.close)
-        live = sides.live(snapshots)
+        live = registries.of(snapshots)
         around = Surroundings(
             snapshots, log, config.audit.shown, clock, http, live, observer=observer, capacity=room
         )
-        egress = ingress = None
-        if config.egress is not None:
-            sides.outward = outward = EgressListener(around, config.egress.servers, config.egress.user)
-            stack.callback(outward.close)
-            egress = await stack.enter_async_context(listening(config.egress.listen.address, outward.accept))
-        if config.ingress is not None:
-            sides.inward = inward = IngressListener(around, load_site(config.ingress, clock()))
-            stack.callback(inward.close)
-            ingress = await stack.enter_async_context(listening(config.ingress.listen, inward.accept))
-        for forever in (source.run(), snapshots.follow(source.states()), live.run()):
+        sides = Sides(stack, tasks, around, registries, workloads)
+        egress = None if config.egress is None else await sides.egress(config.egress)
+        ingresses = tuple([await sides.ingress(part) for part in config.ingresses])
+        if link is not None:
+            tasks.create_task(link.run())
+        for forever in (own.run(), snapshots.follow(own.states()), live.run()):
             tasks.create_task(forever)
         if reload is not None:
             reload.applied_by(sides.authorize)
         snapshot = await snapshots.first()
-        on_ready(Ready(snapshot.spiffe_id, egress, ingress))
+        on_ready(Ready(snapshot.spiffe_id, egress, ingresses))
         await asyncio.Event().wait()  # until cancelled
-
-
-class _Sides:
-    """What of a running agent a reload reaches: who may be at the other end, and who is there now."""
-
-    def __init__(self, config: AgentConfig, clock: Callable[[], datetime], observer: Observer) -> None:
-        self.outward: EgressListener | None = None
-        self.inward: IngressListener | None = None
-        self._config = config
-        self._clock = clock
-        self._observer = observer
-        self._registries: WeakSet[LiveConnections] = WeakSet()
-
-    def live(self, snapshots: Snapshots) -> LiveConnections:
-        """The live connections of one identity."""
-        registry = LiveConnections(
-            snapshots,
-            clock=self._clock,
-            observer=self._observer,
-            jitter=SystemRandom().random,
-            longest=self._config.connections.max_lifetime,
-        )
-        self._registries.add(registry)
-        return registry
-
-    def authorize(self, anew: AgentConfig) -> None:
-        """Let those be at the other end whom `anew` names, and look at everybody who is there."""
-        if self.outward is not None:
-            self.outward.authorize(anew.egress.servers if anew.egress is not None else ())
-        if self.inward is not None:
-            self.inward.authorize(anew.ingress.peers if anew.ingress is not None else AllowedIds())
-        for registry in self._registries:
-            registry.recheck()
 
 
 def _capacity(config: AgentConfig) -> Capacity:
     """What the agent takes on; raises `Refused(DESCRIPTORS_TOO_FEW)`."""
-    sides = [side for side in (config.egress, config.ingress) if side is not None]
-    return capacity(listeners=len(sides), pools=sum(len(side.servers) for side in sides))
-
-
-def _log_event(event: SourceEvent) -> None:
-    if isinstance(event, Updated):
-        _LOG.info("identity: %s until %s", event.state.svid.spiffe_id, event.state.svid.not_after)
-    else:
-        _LOG.warning("identity: %s", event)
+    pools = sum(len(ingress.servers) for ingress in config.ingresses)
+    listeners = len(config.ingresses)
+    if config.egress is not None:
+        callers = 1 if config.identity.workloads is None else BUSY_WORKLOADS
+        pools += len(config.egress.servers) * callers
+        listeners += 1
+    return capacity(listeners=listeners, pools=pools)

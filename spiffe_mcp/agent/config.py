@@ -4,40 +4,29 @@ What the keys mean to a component stands with the component; here stands only ho
 reference is `docs/reference/configuration.md`.
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Final, Protocol, TypeVar
 
+from spiffe_mcp.agent import identity_config
+from spiffe_mcp.agent.identity_config import SPIFFE_ID, IdentityConfig, ServerWorkload
 from spiffe_mcp.audit import Fsync
 from spiffe_mcp.config import Section, read_file
 from spiffe_mcp.context import User
 from spiffe_mcp.errors import Reason, Refused
 from spiffe_mcp.identity import AllowedIds, IdPattern, SpiffeId
-from spiffe_mcp.identity.wanted import MAX_HINT, ByHint, ById, FirstOffered, Wanted
 from spiffe_mcp.mesh.live import MAX_LIFETIME
 from spiffe_mcp.mesh.routes import Address, EgressRoute, HttpUpstream, ServerName
 
 MAX_RECHECK: Final = 3600  # seconds for which what a server lists may go unseen
 LONGEST_LIFETIME: Final = 86_400  # seconds
-_SPIFFE_ID: Final = "a SPIFFE ID (spiffe://trust-domain/path)"
-_PATTERN: Final = f"{_SPIFFE_ID}, * or ** for segments"
-
-
-@dataclass(frozen=True, slots=True)
-class IdentityConfig:
-    """Where the agent's SVIDs come from, and which one is its own where several come."""
-
-    socket: str
-    spiffe_id: SpiffeId | None
-    hint: ByHint | None = None
-
-    @property
-    def wanted(self) -> Wanted:
-        """Which of several SVIDs is the agent's own."""
-        by_id = ById(self.spiffe_id) if self.spiffe_id else None
-        return by_id or self.hint or FirstOffered()
+OWNER_ONLY: Final = 0o600  # the file mode is the guard
+EVERYBODY: Final = 0o666  # attestation is the guard: a workload has nothing else to show
+_MODE: Final = re.compile(r"0?6[0246]{2}")
+_PATTERN: Final = f"{SPIFFE_ID}, * or ** for segments"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +48,7 @@ class EgressConfig:
     """The side that local workloads call out through."""
 
     listen: Listen
+    mode: int  # of a Unix socket: who may connect
     user: User
     servers: tuple[EgressRoute, ...]
 
@@ -74,9 +64,13 @@ class ServerConfig:
 
 @dataclass(frozen=True, slots=True)
 class IngressConfig:
-    """The side that faces the mesh, as the MCP server that `identity` names."""
+    """The side that faces the mesh, as the MCP server that `identity` names.
+
+    Its SVID is the agent's own, or that of `workload`.
+    """
 
     identity: SpiffeId
+    workload: ServerWorkload | None
     listen: Address
     peers: AllowedIds
     servers: tuple[ServerConfig, ...]
@@ -106,11 +100,11 @@ class ConnectionsConfig:
 
 @dataclass(frozen=True, slots=True)
 class AgentConfig:
-    """One agent: an egress, an ingress, or both."""
+    """One agent: an egress, ingresses, or both."""
 
     identity: IdentityConfig
     egress: EgressConfig | None
-    ingress: IngressConfig | None
+    ingresses: tuple[IngressConfig, ...]
     audit: AuditConfig
     connections: ConnectionsConfig = field(default_factory=ConnectionsConfig)
 
@@ -121,34 +115,31 @@ def load(path: Path) -> AgentConfig:
 
 
 def _agent(section: Section) -> AgentConfig:
-    identity = section.section("identity", _identity)
+    identity = section.section("identity", identity_config.identity)
     config = AgentConfig(
         identity=identity,
-        egress=section.optional("egress", _egress),
-        ingress=section.optional("ingress", lambda ingress: _ingress(ingress, identity)),
+        egress=section.optional("egress", lambda egress: _egress(egress, identity)),
+        ingresses=section.one_or_more("ingress", lambda ingress: _ingress(ingress, identity)),
         audit=section.section("audit", _audit),
         connections=section.optional("connections", _connections) or ConnectionsConfig(),
     )
-    if config.egress is None and config.ingress is None:
+    if config.egress is None and not config.ingresses:
         section.refuse("an agent needs 'egress', 'ingress' or both")
     return config
 
 
-def _identity(section: Section) -> IdentityConfig:
-    section.value("source", _one_of("workload-api"), "'workload-api'", "workload-api")
-    config = IdentityConfig(
-        socket=section.value("socket", _unix, "unix:///path/to/socket"),
-        spiffe_id=section.optional_value("spiffe_id", SpiffeId.parse, _SPIFFE_ID),
-        hint=section.optional_value("hint", ByHint, f"a printable text of at most {MAX_HINT} bytes"),
-    )
-    if config.spiffe_id and config.hint:
-        section.refuse("'spiffe_id' and 'hint' both say which SVID to use; keep one")
-    return config
-
-
-def _egress(section: Section) -> EgressConfig:
+def _egress(section: Section, identity: IdentityConfig) -> EgressConfig:
+    if identity.workloads is None:
+        listen = section.value("listen", Listen.parse, "host:port or unix:/path")
+    else:
+        # Over TCP the kernel does not say which process calls.
+        listen = section.value("listen", _unix, "unix:/path, for local callers are attested")
+    mode = section.optional_value("mode", _mode, "an octal mode of a socket, from '0600' to '0666'")
+    if mode is not None and isinstance(listen.address, Address):
+        section.refuse("'mode' is for a Unix socket")
     return EgressConfig(
-        listen=section.value("listen", Listen.parse, "host:port or unix:/path"),
+        listen=listen,
+        mode=mode or (OWNER_ONLY if identity.workloads is None else EVERYBODY),
         user=section.section("user", _user),
         servers=_unique(section, section.sections("servers", _egress_route)),
     )
@@ -195,10 +186,17 @@ def _user(section: Section) -> User:
 
 
 def _ingress(section: Section, identity: IdentityConfig) -> IngressConfig:
-    if identity.spiffe_id is None:
-        section.refuse("needs 'identity.spiffe_id': which server's manifest and contexts are meant")
+    spiffe_id = section.optional_value("spiffe_id", SpiffeId.parse, SPIFFE_ID)
+    workload = section.optional("workload", lambda named: identity_config.server_workload(named, identity))
+    if workload is None and spiffe_id is not None:
+        section.refuse("'spiffe_id' needs 'workload'; the agent's own is 'identity.spiffe_id'")
+    server = identity.spiffe_id if workload is None else spiffe_id
+    if server is None:
+        missing = "identity.spiffe_id" if workload is None else "spiffe_id"
+        section.refuse(f"needs '{missing}': which server's manifest and contexts are meant")
     return IngressConfig(
-        identity=identity.spiffe_id,
+        identity=server,
+        workload=workload,
         listen=section.value("listen", Address.parse, "host:port"),
         peers=AllowedIds(section.values("peers", IdPattern.parse, _PATTERN)),
         servers=_unique(section, section.sections("servers", _server)),
@@ -247,19 +245,18 @@ def _seconds(most: int) -> Callable[[str], timedelta]:
     return parse
 
 
-def _unix(text: str) -> str:
-    if not text.startswith("unix:///"):
+def _unix(text: str) -> Listen:
+    if not text.startswith("unix:"):
         raise ValueError(text)
-    return text
+    return Listen.parse(text)
 
 
-def _one_of(*words: str) -> Callable[[str], str]:
-    def parse(text: str) -> str:
-        if text not in words:
-            raise ValueError(text)
-        return text
-
-    return parse
+def _mode(text: str) -> int:
+    mode = int(text, 8)
+    # Its owner has to be able to connect; a socket is not executed.
+    if not _MODE.fullmatch(text) or mode & 0o600 != OWNER_ONLY:
+        raise ValueError(text)
+    return mode
 
 
 class _Named(Protocol):

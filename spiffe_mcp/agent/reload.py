@@ -50,16 +50,18 @@ def needs_restart(started_with: AgentConfig, config: AgentConfig) -> tuple[str, 
     """The sections of `config` in which more than who is authorised differs from what the agent runs with."""
     before, after = _without_authorization(started_with), _without_authorization(config)
     names = [field.name for field in fields(AgentConfig)]
-    return tuple(name for name in names if getattr(before, name) != getattr(after, name))
+    changed = [name for name in names if getattr(before, name) != getattr(after, name)]
+    return tuple(_AS_WRITTEN.get(name, name) for name in changed)
 
 
 def _without_authorization(config: AgentConfig) -> AgentConfig:
-    ingress = config.ingress and replace(config.ingress, peers=AllowedIds())
-    return replace(config, ingress=ingress, egress=config.egress and _without_ids(config.egress))
+    ingresses = tuple(replace(ingress, peers=AllowedIds()) for ingress in config.ingresses)
+    return replace(config, ingresses=ingresses, egress=config.egress and _without_ids(config.egress))
 
 
 def _without_ids(egress: EgressConfig) -> EgressConfig:
     return replace(egress, servers=tuple(replace(route, server=_ANY) for route in egress.servers))
 
 
+_AS_WRITTEN: Final = {"ingresses": "ingress"}
 _ANY: Final = IdPattern.parse("spiffe://any/**")  # stands for whatever the file says

@@ -60,7 +60,10 @@ class Outcome(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who called, as far as it was verified. `peer` is the TLS peer, `caller` who it speaks for."""
+    """Who called, as far as it was verified. `peer` is the TLS peer, `caller` who it speaks for.
+
+    `process` and `pod` are what the kernel said of a local caller.
+    """
 
     peer_address: str = ""
     peer: str = ""
@@ -68,6 +71,8 @@ class Caller:
     chain: tuple[str, ...] = ()
     user: str = ""
     user_iss: str = ""
+    process: str = ""
+    pod: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +157,8 @@ class AuditRecord:
         writer.text("side", self.side.value)
         writer.text("txn", self.txn)
         writer.text("peer_address", who.peer_address)
+        writer.text("process", who.process)
+        writer.text("pod", who.pod)
         writer.text("peer", who.peer, MAX_ID)
         writer.text("caller", who.caller, MAX_ID)
         writer.texts("chain", who.chain)

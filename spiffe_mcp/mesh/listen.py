@@ -26,11 +26,14 @@ class Closed(asyncio.Protocol):
 
 @asynccontextmanager
 async def listening(
-    address: Address | Path, accept: Callable[[], asyncio.Protocol]
+    address: Address | Path, accept: Callable[[], asyncio.Protocol], *, mode: int = 0o600
 ) -> AsyncIterator[Address | Path]:
-    """Accept connections at `address` while inside; yields where it is bound. Raises `Refused(LISTEN)`."""
+    """Accept connections at `address` while inside; yields where it is bound. Raises `Refused(LISTEN)`.
+
+    `mode` is that of a Unix socket: who may connect to it.
+    """
     try:
-        listener = _unix(address) if isinstance(address, Path) else _tcp(address)
+        listener = _unix(address, mode) if isinstance(address, Path) else _tcp(address)
     except OSError as error:
         raise Refused(Reason.LISTEN_FAILED, f"{address}: {error.strerror}") from None
     bound = _seen_at(address)
@@ -89,12 +92,12 @@ def _tcp(address: Address) -> socket.socket:
     return listener
 
 
-def _unix(path: Path) -> socket.socket:
-    """A socket that only this user may connect to. A stale one of an earlier run is replaced."""
+def _unix(path: Path, mode: int) -> socket.socket:
+    """A socket that has this mode from the beginning. A stale one of an earlier run is replaced."""
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         _remove_stale(path)
-        mask = os.umask(0o177)
+        mask = os.umask(0o777 & ~mode)
         try:
             listener.bind(str(path))
         finally:

@@ -149,8 +149,9 @@ def _note_call(record: Draft, call: Call | None, shown: frozenset[str]) -> None:
 class HandshakeRecords:
     """Records of refused handshakes, bounded in rate: a flood must not fill the log, and is counted."""
 
-    def __init__(self, log: AuditSink) -> None:
+    def __init__(self, log: AuditSink, side: Side = Side.INGRESS) -> None:
         self._log = log
+        self._side = side
         self._second = datetime.min.replace(tzinfo=UTC)
         self._written = 0
         self._left_out = 0
@@ -163,7 +164,7 @@ class HandshakeRecords:
             self._left_out += 1
             return
         self._written += 1
-        record = draft(Side.INGRESS, now)
+        record = draft(self._side, now)
         named = str(peer.spiffe_id) if peer is not None else ""
         record.kind, record.caller = Kind.AUTHENTICATION, Caller(address(peername), peer=named)
         gap = f"; {self._left_out} more were not recorded" if self._left_out else ""

@@ -2,7 +2,9 @@
 
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -104,20 +106,35 @@ def test_every_command_with_all_its_options_is_in_the_reference() -> None:
 SECTIONS: Mapping[str, tuple[str | int, ...]] = {
     "Top level": (),
     "identity": ("identity",),
+    "identity.broker": ("identity", "broker"),
+    "identity.delegated": ("identity", "delegated"),
     "egress": ("egress",),
     "egress.user": ("egress", "user"),
     "egress.servers": ("egress", "servers", 0),
     "ingress": ("ingress",),
     "ingress.servers": ("ingress", "servers", 0),
+    "ingress.workload": ("ingress", 0, "workload"),
+    "ingress.workload.pod": ("ingress", 0, "workload", "pod"),
     "audit": ("audit",),
     "connections": ("connections",),
 }
 
 
-def example() -> str:
-    """The complete file that the reference shows."""
-    blocks: dict[str, str] = dict(FENCE.findall(CONFIGURATION))
-    return blocks["yaml"]
+def examples() -> list[str]:
+    """The complete files that the reference and the guides show."""
+    pages = [CONFIGURATION, *(page.read_text() for page in sorted((ROOT / "docs/guides").glob("*.md")))]
+    return [block for page in pages for language, block in FENCE.findall(page) if language == "yaml"]
+
+
+def example_with(where: tuple[str | int, ...]) -> tuple[Any, Any]:
+    """The first of them that has that section, and the section in it."""
+    for example in examples():
+        whole = section = yaml.safe_load(example)
+        with suppress(KeyError, TypeError):  # of another kind than this one
+            for step in where:
+                section = section[step]
+            return whole, section
+    raise AssertionError(f"no example has {where}")
 
 
 def documented_keys(heading: str) -> set[str]:
@@ -128,10 +145,7 @@ def documented_keys(heading: str) -> set[str]:
 
 def parsed_keys(where: tuple[str | int, ...], folder: Path) -> set[str]:
     """The keys that the parser says it knows, when it is given one that it does not."""
-    whole = yaml.safe_load(example())
-    section = whole
-    for step in where:
-        section = section[step]
+    whole, section = example_with(where)
     section["no_such_key"] = "x"
     file = folder / "agent.yaml"
     file.write_text(yaml.safe_dump(whole, sort_keys=False))
@@ -145,10 +159,10 @@ def parsed_keys(where: tuple[str | int, ...], folder: Path) -> set[str]:
 
 def test_the_documented_configuration_is_accepted(tmp_path: Path) -> None:
     file = tmp_path / "agent.yaml"
-    file.write_text(example())
+    file.write_text(examples()[0])
     config = load(file)
     assert config.egress is not None
-    assert config.ingress is not None
+    assert config.ingresses
 
 
 @pytest.mark.parametrize("heading", SECTIONS)
@@ -175,7 +189,7 @@ def test_every_agent_configuration_in_a_page_is_accepted(page: Path, tmp_path: P
 CODES = {reason.code for reason in Reason}
 # What looks like a code and is none: a package, a function of Rego, keys of the configuration; and paths of
 # the policy's input, file names.
-OTHERS = {"mcp.authz", "http.send", "identity.socket", "identity.spiffe_id"}
+OTHERS = {"mcp.authz", "http.send", "identity.hint", "identity.socket", "identity.spiffe_id", "workload.sock"}
 INPUT = (ROOT / "docs/reference/policy-input.md").read_text()
 
 

@@ -10,12 +10,12 @@ from spiffe_mcp.agent.config import (
     AgentConfig,
     AuditConfig,
     EgressConfig,
-    IdentityConfig,
     IngressConfig,
     Listen,
     ServerConfig,
     load,
 )
+from spiffe_mcp.agent.identity_config import IdentityConfig
 from spiffe_mcp.audit import Fsync
 from spiffe_mcp.context import User
 from spiffe_mcp.errors import Reason, Refused
@@ -123,6 +123,7 @@ def test_every_key_is_read(tmp_path: Path) -> None:
         identity=IdentityConfig("unix:///run/spire/agent.sock", weather),
         egress=EgressConfig(
             listen=Listen(Address("127.0.0.1", 7070)),
+            mode=0o600,
             user=User(
                 sub="alice",
                 sub_iss="https://idp.a.test",
@@ -150,25 +151,28 @@ def test_every_key_is_read(tmp_path: Path) -> None:
                 EgressRoute(ServerName("weather"), IdPattern.exactly(weather), Address("::1", 8443)),
             ),
         ),
-        ingress=IngressConfig(
-            identity=weather,
-            listen=Address("0.0.0.0", 8443),  # noqa: S104  the mesh's side, which asks for an SVID
-            peers=AllowedIds(
-                (IdPattern.parse("spiffe://a.test/ai-agent/*"), IdPattern.parse("spiffe://b.test/**"))
-            ),
-            servers=(
-                ServerConfig(
-                    ServerName("weather"),
-                    HttpUpstream(Address("127.0.0.1", 9000), "/mcp"),
-                    tmp_path / "manifests/weather.json",
+        ingresses=(
+            IngressConfig(
+                identity=weather,
+                workload=None,
+                listen=Address("0.0.0.0", 8443),  # noqa: S104  the mesh's side, which asks for an SVID
+                peers=AllowedIds(
+                    (IdPattern.parse("spiffe://a.test/ai-agent/*"), IdPattern.parse("spiffe://b.test/**"))
                 ),
+                servers=(
+                    ServerConfig(
+                        ServerName("weather"),
+                        HttpUpstream(Address("127.0.0.1", 9000), "/mcp"),
+                        tmp_path / "manifests/weather.json",
+                    ),
+                ),
+                trust_policy=tmp_path / "trust.json",
+                policy=(tmp_path / "policy/a.rego", Path("/etc/b.rego")),
+                policy_data=tmp_path / "data.json",
+                policy_version="2026-11-23.1",
+                environment="production",
+                recheck=timedelta(seconds=60),
             ),
-            trust_policy=tmp_path / "trust.json",
-            policy=(tmp_path / "policy/a.rego", Path("/etc/b.rego")),
-            policy_data=tmp_path / "data.json",
-            policy_version="2026-11-23.1",
-            environment="production",
-            recheck=timedelta(seconds=60),
         ),
         audit=AuditConfig(tmp_path / "audit.jsonl", Fsync.NEVER, frozenset({"city", "days"})),
     )
@@ -176,7 +180,7 @@ def test_every_key_is_read(tmp_path: Path) -> None:
 
 def test_an_egress_needs_little(tmp_path: Path) -> None:
     config = read(tmp_path, EGRESS)
-    assert config.ingress is None
+    assert config.ingresses == ()
     assert config.identity.spiffe_id is None  # the first SVID that comes
     assert config.egress is not None
     assert config.egress.listen == Listen(Path("/run/egress.sock"))
@@ -187,11 +191,11 @@ def test_an_egress_needs_little(tmp_path: Path) -> None:
 def test_an_ingress_needs_little_and_lets_nobody_in_unless_told(tmp_path: Path) -> None:
     config = read(tmp_path, INGRESS)
     assert config.egress is None
-    assert config.ingress is not None
-    assert config.ingress.peers == AllowedIds(())
-    assert (config.ingress.policy, config.ingress.policy_data) == ((), None)
-    assert config.ingress.policy_version == ""
-    assert (config.ingress.environment, config.ingress.recheck) == ("default", timedelta(seconds=30))
+    [ingress] = config.ingresses
+    assert ingress.peers == AllowedIds(())
+    assert (ingress.policy, ingress.policy_data) == ((), None)
+    assert ingress.policy_version == ""
+    assert (ingress.environment, ingress.recheck) == ("default", timedelta(seconds=30))
 
 
 # -- complaints: a line of FULL, what stands there instead, and what is said --------------------------------
@@ -202,7 +206,7 @@ HOST_PORT = "expected host:port, found"
 WRONG: dict[str, tuple[str, str]] = {
     "  source: workload-api": (
         "  source: broker",
-        "2: identity.source: expected 'workload-api', found 'broker'",
+        "2: identity: 'source: broker' needs a section 'broker'",
     ),
     "  socket: unix:///run/spire/agent.sock": (
         "  socket: /run/spire/agent.sock",

@@ -28,6 +28,7 @@ def ingress(tmp_path: Path) -> IngressConfig:
     (tmp_path / "a.rego").write_bytes(REGO)
     (tmp_path / "data.json").write_text('{"open": true}')
     return IngressConfig(
+        workload=None,
         identity=publisher.SERVER,
         listen=Address("127.0.0.1", 0),
         peers=AllowedIds.only(publisher.SERVER),

@@ -1,0 +1,29 @@
+"""A limit that no one holder can use up: room for a number of things, shared by those who hold them.
+
+No holder may hold more than is still free, so one alone fills half of it, and what is left to the others is
+halved by each who does the same, but never gone. Pure.
+"""
+
+from collections import Counter
+from collections.abc import Hashable
+
+
+class FairShare:
+    """Room for `limit` things."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._held: Counter[Hashable] = Counter()
+
+    def take(self, holder: Hashable) -> bool:
+        """Whether `holder` may have one more; if so, it has it."""
+        if self._held[holder] >= self._limit - self._held.total():
+            return False
+        self._held[holder] += 1
+        return True
+
+    def give_back(self, holder: Hashable) -> None:
+        """`holder` has one less."""
+        self._held[holder] -= 1
+        if not self._held[holder]:
+            del self._held[holder]
