@@ -48,7 +48,7 @@ class EndpointUrl:
             address = Address(host or "", _HTTPS_PORT if port is None else port)
         except ValueError:
             address = None
-        # Compared as it was written: `urlsplit` drops line breaks. It is not repeated: it may hold a password.
+        # Compared as written, for `urlsplit` drops line breaks; and not repeated: it may hold a password.
         if address is None or not _URL.fullmatch(text) or "@" in parts.netloc:
             raise Refused(
                 Reason.FEDERATION_RELATIONSHIP, "a URL that is not https://host[:port]/path without userinfo"

@@ -15,8 +15,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Final, NoReturn
 
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type
-from tenacity.wait import wait_exponential_jitter
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_exponential, wait_random
 
 from spiffe_mcp.dev import bundle_client
 from spiffe_mcp.dev.bundle_client import Clock
@@ -156,7 +155,8 @@ class _Follower:
         known = self._current is not None
         longest = refresh_interval(self._current) if known else LONGEST_FIRST_WAIT
         first = FIRST_PAUSE.total_seconds()
-        return wait_exponential_jitter(initial=first, jitter=first, max=longest.total_seconds())(state)
+        growing = wait_exponential(multiplier=first, max=longest.total_seconds())
+        return growing(state) + wait_random(0, first)(state)
 
     async def _pause(self, seconds: float) -> None:
         """Wait, unless somebody wants the bundle now."""
