@@ -23,7 +23,14 @@ import grpc.aio
 from spiffe_mcp.dev import attested_socket, bundle_endpoint, workload_api
 from spiffe_mcp.dev.attested_socket import Routes
 from spiffe_mcp.dev.ca import DEFAULT_AUTHORITY_TTL, Authorities
-from spiffe_mcp.dev.federation import FederatesWith, Federation, Relationships, ShowsSvid, relationships
+from spiffe_mcp.dev.federation import (
+    BundleEndpoint,
+    FederatesWith,
+    Federation,
+    Relationships,
+    ShowsSvid,
+    relationships,
+)
 from spiffe_mcp.dev.federator import Federator
 from spiffe_mcp.dev.issuance import Entry, Issued, registrations
 from spiffe_mcp.dev.workload_api import Clock
@@ -70,7 +77,8 @@ class Provider:
         self._jwt_svid_ttl = jwt_svid_ttl
         self._feed = Feed(self._first_issued(trust_domain, svid_ttl, authority_ttl))
         known = relationships(trust_domain, federation.relationships)
-        _check_entries(self.issued.svids, known, federation)
+        _check_entries(self.issued.svids, known)
+        _check_endpoint(federation.endpoint, self.issued.svids, trust_domain)
         self._federator = Federator(known, self._feed, clock)
         self._endpoint = federation.endpoint
         self._serves_at: Address | None = None
@@ -208,11 +216,19 @@ class Provider:
                 self.rotate()
 
 
-def _check_entries(entries: Iterable[Entry], known: Relationships, federation: Federation) -> None:
-    """No entry waits for a bundle that nobody fetches, and no workload is the bundle endpoint."""
-    shows = federation.endpoint.shows if federation.endpoint is not None else None
+def _check_entries(entries: Iterable[Entry], known: Relationships) -> None:
+    """No entry waits for a bundle that nobody fetches."""
     for entry in entries:
         if unknown := entry.federates_with - known.keys():
             raise Refused(Reason.DEV_REGISTRATION, f"{entry.spiffe_id}: no relationship with {min(unknown)}")
-        if isinstance(shows, ShowsSvid) and entry.spiffe_id == shows.endpoint_id:
-            raise Refused(Reason.DEV_REGISTRATION, f"{entry.spiffe_id} is the bundle endpoint")
+
+
+def _check_endpoint(endpoint: BundleEndpoint | None, entries: Iterable[Entry], own: TrustDomain) -> None:
+    """The endpoint has a name of this trust domain, that no workload has."""
+    if endpoint is None or not isinstance(endpoint.shows, ShowsSvid):
+        return
+    endpoint_id = endpoint.shows.endpoint_id
+    if endpoint_id.trust_domain != own:
+        raise Refused(Reason.DEV_FOREIGN_TRUST_DOMAIN, str(endpoint_id))
+    if any(entry.spiffe_id == endpoint_id for entry in entries):
+        raise Refused(Reason.DEV_REGISTRATION, f"{endpoint_id} is the bundle endpoint")
