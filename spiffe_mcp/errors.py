@@ -236,6 +236,7 @@ class Reason(Enum):
     # -- federation: bundles of other trust domains ----------------------------------------------------------
     FEDERATION_RELATIONSHIP = ("federation.relationship", HTTPStatus.INTERNAL_SERVER_ERROR)
     FEDERATION_BOOTSTRAP = ("federation.bootstrap", HTTPStatus.SERVICE_UNAVAILABLE)
+    FEDERATION_BUNDLE_FILE = ("federation.bundle_file", HTTPStatus.INTERNAL_SERVER_ERROR)
     FEDERATION_CERTIFICATE = ("federation.certificate", HTTPStatus.INTERNAL_SERVER_ERROR)
     FEDERATION_UNREACHABLE = ("federation.unreachable", HTTPStatus.SERVICE_UNAVAILABLE)
     FEDERATION_ENDPOINT = ("federation.endpoint", HTTPStatus.FORBIDDEN)

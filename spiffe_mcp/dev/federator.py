@@ -68,9 +68,10 @@ class Federator:
         if trust_domain in self._feed.newest.foreign:
             self._feed.publish(self._feed.newest.without(trust_domain))
 
-    def refresh(self, trust_domain: TrustDomain) -> None:
-        """Ask now, rather than when the interval is over."""
-        self._followers[trust_domain].wanted.set()
+    def refresh(self) -> None:
+        """Ask all of them now, rather than when the interval is over."""
+        for follower in self._followers.values():
+            follower.wanted.set()
 
     def _start(self, trust_domain: TrustDomain) -> None:
         if self._tasks is not None:

@@ -115,9 +115,9 @@ class Provider:
         """End the trust in `trust_domain` at once: its bundle is taken back on every open stream."""
         self._federator.end(trust_domain)
 
-    def refresh(self, trust_domain: TrustDomain) -> None:
-        """Fetch the bundle of `trust_domain` now, rather than when its hint says so."""
-        self._federator.refresh(trust_domain)
+    def refresh(self) -> None:
+        """Fetch every foreign bundle now, rather than when its hint says so."""
+        self._federator.refresh()
 
     def rotate(self) -> None:
         """Issue every SVID anew and push it to all open streams; happens by itself before half its life."""

@@ -261,7 +261,7 @@ async def until_asked_again(provider: Provider, endpoint: Endpoint) -> None:
     for _ in range(2):
         endpoint.asked.clear()
         while not endpoint.asked.is_set():
-            provider.refresh(B)
+            provider.refresh()
             await asyncio.sleep(0)
 
 
@@ -284,7 +284,7 @@ async def test_the_bootstrap_bundle_may_come_later(folder: Path, ca: MiniCa) -> 
     ):
         assert endpoint.requests == []
         (folder / "b.json").write_bytes(bundle_of(ca).to_json())
-        provider.refresh(B)
+        provider.refresh()
         await fetched(provider, served)
 
 
@@ -304,7 +304,7 @@ async def test_a_key_that_was_fetched_authenticates_the_endpoint_from_then_on(
         endpoint.answer = ok(final.to_json())
         from_now_on = svid_context(new.issue(ENDPOINT))
         context.sni_callback = lambda tls, _name, _: setattr(tls, "context", from_now_on)
-        provider.refresh(B)
+        provider.refresh()
         await fetched(provider, final)
 
 
@@ -321,7 +321,7 @@ async def test_an_outage_leaves_the_last_good_bundle_in_force(folder: Path, ca: 
             assert provider.issued.foreign[B] == served
         better = bundle_of(ca, sequence=3)
         endpoint.answer = ok(better.to_json())
-        provider.refresh(B)
+        provider.refresh()
         await fetched(provider, better)
 
 
@@ -346,7 +346,7 @@ async def test_an_empty_bundle_is_taken_and_nobody_is_trusted_any_more(folder: P
     ):
         await fetched(provider, empty)
         count = len(endpoint.requests)
-        provider.refresh(B)
+        provider.refresh()
         async with messages(provider) as svids:
             assert (await svids.read()).federated_bundles == {"spiffe://b.test": b""}
         assert len(endpoint.requests) == count
@@ -362,7 +362,7 @@ async def test_the_operators_own_bundle_is_taken_when_it_changes(folder: Path, c
         await fetched(provider, served)
         anew = bundle_of(MiniCa("b.test", now=now()), sequence=1)
         (folder / "b.json").write_bytes(anew.to_json())
-        provider.refresh(B)
+        provider.refresh()
         await fetched(provider, anew)
 
 
@@ -375,7 +375,7 @@ async def test_a_broken_file_of_the_operator_disturbs_nothing(folder: Path, ca: 
         await fetched(provider, served)
         (folder / "b.json").write_bytes(b"half a bun")
         endpoint.answer = ok(better.to_json())
-        provider.refresh(B)
+        provider.refresh()
         await fetched(provider, better)
 
 
@@ -389,7 +389,7 @@ async def test_a_missing_bootstrap_is_reported_once(
         while Reason.FEDERATION_BOOTSTRAP.code not in caplog.text:  # noqa: ASYNC110  a log has no event
             await asyncio.sleep(0)
         for _ in range(3):
-            provider.refresh(B)
+            provider.refresh()
             await asyncio.sleep(0)
     assert caplog.text.count(Reason.FEDERATION_BOOTSTRAP.code) == 1
 
