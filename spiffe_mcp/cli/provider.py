@@ -96,7 +96,7 @@ def provider(  # noqa: PLR0913  one argument an option
     made = Provider(
         own,
         socket,
-        words.entries(entry, federates_with),
+        words.entries(entry, federates_with, {each.trust_domain for each in relationships}),
         clock=now,
         svid_ttl=timedelta(seconds=svid_ttl),
         federation=Federation(relationships, endpoint),

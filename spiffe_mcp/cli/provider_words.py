@@ -6,7 +6,7 @@ value they do not spell.
 """
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from enum import Enum
 from pathlib import Path
 
@@ -46,8 +46,13 @@ def _pairs(option: str, words: Iterable[str] | None) -> dict[str, str]:
     return pairs
 
 
-def entries(words: Iterable[str], federates_with: Iterable[str] | None) -> list[Entry]:
-    """`SPIFFE_ID=UID` each, with the foreign trust domains that `SPIFFE_ID=TRUST_DOMAIN` gives it."""
+def entries(
+    words: Iterable[str], federates_with: Iterable[str] | None, known: Collection[TrustDomain]
+) -> list[Entry]:
+    """`SPIFFE_ID=UID` each, with the foreign trust domains that `SPIFFE_ID=TRUST_DOMAIN` gives it.
+
+    `known` are those whose bundles are fetched: for any other an entry would wait in vain.
+    """
     foreign: dict[SpiffeId, set[TrustDomain]] = {}
     for word in federates_with or ():
         spiffe_id, _, trust_domain = word.partition("=")
@@ -60,6 +65,8 @@ def entries(words: Iterable[str], federates_with: Iterable[str] | None) -> list[
         workload = SpiffeId.parse(name)
         wanted = frozenset(foreign.get(workload, ()))
         found.append(Entry(workload, int(uid) if equals else os.getuid(), federates_with=wanted))
+    if unknown := {name for names in foreign.values() for name in names}.difference(known):
+        raise typer.BadParameter(f"--federates-with: no --federate {min(unknown)}")
     if strangers := foreign.keys() - {entry.spiffe_id for entry in found}:
         raise typer.BadParameter(f"--federates-with: no entry {min(strangers)}")
     return found

@@ -36,7 +36,8 @@ class Entry:
     """A registration: processes of the user `uid` are `spiffe_id`.
 
     `hint` helps a workload that has several SVIDs choose; without one it is the last segment of the path.
-    `federates_with` are the foreign trust domains whose bundles it gets: none unless they are named.
+    `federates_with` are the foreign trust domains whose bundles it gets, as soon as the provider has them; no
+    others, so none unless they are named.
     Raises `Refused(DEV_REGISTRATION)` for a uid that does not name one user, and for an entry that federates
     with its own trust domain.
     """

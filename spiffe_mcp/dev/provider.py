@@ -27,7 +27,6 @@ from spiffe_mcp.dev.federation import (
     BundleEndpoint,
     FederatesWith,
     Federation,
-    Relationships,
     ShowsSvid,
     relationships,
 )
@@ -77,7 +76,6 @@ class Provider:
         self._jwt_svid_ttl = jwt_svid_ttl
         self._feed = Feed(self._first_issued(trust_domain, svid_ttl, authority_ttl))
         known = relationships(trust_domain, federation.relationships)
-        _check_entries(self.issued.svids, known)
         _check_endpoint(federation.endpoint, self.issued.svids, trust_domain)
         self._federator = Federator(known, self._feed, clock)
         self._endpoint = federation.endpoint
@@ -214,13 +212,6 @@ class Provider:
             await asyncio.sleep(_WATCH_INTERVAL)
             if self._clock() >= self.issued.renew_at:
                 self.rotate()
-
-
-def _check_entries(entries: Iterable[Entry], known: Relationships) -> None:
-    """No entry waits for a bundle that nobody fetches."""
-    for entry in entries:
-        if unknown := entry.federates_with - known.keys():
-            raise Refused(Reason.DEV_REGISTRATION, f"{entry.spiffe_id}: no relationship with {min(unknown)}")
 
 
 def _check_endpoint(endpoint: BundleEndpoint | None, entries: Iterable[Entry], own: TrustDomain) -> None:

@@ -475,12 +475,6 @@ async def test_what_is_on_its_way_when_a_relationship_ends_is_not_taken(folder: 
         provider.defederate(B)  # twice is no error: it is the state that is asked for
 
 
-async def test_an_entry_for_a_trust_domain_without_a_relationship_is_refused(folder: Path) -> None:
-    with pytest.raises(Refused) as refused:
-        Provider(A, folder / "a.sock", (FEDERATED,), clock=now)
-    assert refused.value.reason is Reason.DEV_REGISTRATION
-
-
 async def test_a_provider_does_not_federate_with_itself(folder: Path) -> None:
     async with (
         answering(svid_context(MiniCa("b.test", now=now()).issue()), b"") as endpoint,

@@ -134,7 +134,7 @@ async def test_a_written_bundle_is_the_one_that_is_served(folder: Path) -> None:
     [
         (("--write-bundle", "/nowhere/b.json"), 1, "federation.bundle_file"),
         (("--bundle-endpoint", "127.0.0.1:0", "--endpoint-id", str(SERVER)), 1, "dev.registration"),
-        (("--federates-with", f"{SERVER}=a.test"), 1, "dev.registration"),
+        (("--federates-with", f"{SERVER}=a.test"), 2, "no --federate a.test"),
         (("--bundle-endpoint", "nowhere"), 2, "not HOST:PORT"),
     ],
 )

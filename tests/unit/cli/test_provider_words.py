@@ -25,12 +25,12 @@ SPIFFE, WEB = EndpointProfile.HTTPS_SPIFFE, EndpointProfile.HTTPS_WEB
 
 def test_an_entry_is_an_id_and_a_uid_or_the_current_user() -> None:
     workload = SpiffeId.parse(WORKLOAD)
-    assert entries([f"{WORKLOAD}=1000"], None) == [Entry(workload, 1000)]
-    assert entries([WORKLOAD], None) == [Entry(workload, os.getuid())]
+    assert entries([f"{WORKLOAD}=1000"], None, ()) == [Entry(workload, 1000)]
+    assert entries([WORKLOAD], None, ()) == [Entry(workload, os.getuid())]
 
 
 def test_an_entry_federates_with_what_is_said_of_it_and_with_nothing_else() -> None:
-    found = entries([f"{WORKLOAD}=1", f"{WORKLOAD}2=1"], [f"{WORKLOAD}=b.test", f"{WORKLOAD}=c.test"])
+    found = entries([f"{WORKLOAD}=1", f"{WORKLOAD}2=1"], [f"{WORKLOAD}=b.test", f"{WORKLOAD}=c.test"], {B, C})
     assert [entry.federates_with for entry in found] == [{B, C}, frozenset()]
 
 
@@ -63,8 +63,11 @@ def test_an_address_is_a_host_and_a_port() -> None:
 
 
 SENSELESS: dict[str, Callable[[], object]] = {
-    "a uid that is none": lambda: entries([f"{WORKLOAD}=root"], None),
-    "federating an entry that is not there": lambda: entries([WORKLOAD], ["spiffe://a.test/other=b.test"]),
+    "a uid that is none": lambda: entries([f"{WORKLOAD}=root"], None, ()),
+    "federating an entry that is not there": lambda: entries(
+        [WORKLOAD], ["spiffe://a.test/other=b.test"], {B}
+    ),
+    "federating with nobody we know": lambda: entries([WORKLOAD], [f"{WORKLOAD}=c.test"], {B}),
     "a URL without a trust domain": lambda: relationships([URL], None, None, None),
     "a URL without a profile": lambda: relationships([f"b.test={URL}"], None, None, None),
     "a profile without a URL": lambda: relationships(None, [f"b.test={ENDPOINT}"], None, None),
@@ -86,8 +89,8 @@ def test_words_that_make_no_sense_are_wrong_usage(words: Callable[[], object]) -
 
 
 MISSPELT: dict[str, tuple[Callable[[], object], Reason]] = {
-    "an ID": (lambda: entries(["joe"], None), Reason.ID_MALFORMED),
-    "a trust domain": (lambda: entries([WORKLOAD], [f"{WORKLOAD}=B.TEST"]), Reason.ID_MALFORMED),
+    "an ID": (lambda: entries(["joe"], None, ()), Reason.ID_MALFORMED),
+    "a trust domain": (lambda: entries([WORKLOAD], [f"{WORKLOAD}=B.TEST"], {B}), Reason.ID_MALFORMED),
     "a URL": (
         lambda: relationships(["b.test=http://b.test/"], None, None, ["b.test"]),
         Reason.FEDERATION_RELATIONSHIP,
