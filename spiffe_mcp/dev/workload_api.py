@@ -6,7 +6,7 @@ protobuf messages, or a gRPC status. It cannot confuse two callers, because it o
 `attested_socket` has found out. Knows nothing of sockets and of how SVIDs are made.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from datetime import datetime, timedelta
 from typing import Any, Final, TypeAlias, TypeVar
 
@@ -98,17 +98,11 @@ class _WorkloadApi(pb_grpc.SpiffeWorkloadAPIServicer):
         # Each bundle beside the name of its trust domain, never two in one field (section 4.6).
         return pb.X509SVIDResponse(
             svids=[_x509_svid(issued.svids[entry], own) for entry in self._entries],
-            federated_bundles={
-                _id(bundle.trust_domain): _concatenated(bundle.x509)
-                for bundle in issued.foreign_to(self._entries)
-            },
+            federated_bundles=_x509(issued.foreign_to(self._entries)),
         )
 
     def _x509_bundles(self, issued: Issued) -> pb.X509BundlesResponse:
-        bundles = self._bundles(issued)
-        return pb.X509BundlesResponse(
-            bundles={_id(bundle.trust_domain): _concatenated(bundle.x509) for bundle in bundles}
-        )
+        return pb.X509BundlesResponse(bundles=_x509(self._bundles(issued)))
 
     def _jwt_bundles(self, issued: Issued) -> pb.JWTBundlesResponse:
         bundles = self._bundles(issued)
@@ -190,8 +184,21 @@ def _x509_svid(svid: X509Svid, bundle: bytes) -> pb.X509SVID:
     )
 
 
+def _x509(bundles: Iterable[SpiffeBundle]) -> dict[str, bytes]:
+    """The X.509 bundles by trust domain, but for those without an authority.
+
+    No bundle and an empty one say the same: nobody (section 4.6; Trust Domain and Bundle section 4.1.3). But
+    some clients, py-spiffe among them, cannot read an empty one, and would go on with the one before it.
+    """
+    return {
+        _id(bundle.trust_domain): _concatenated(bundle.x509)
+        for bundle in bundles
+        if bundle.x509.authorities_der
+    }
+
+
 def _concatenated(bundle: Bundle) -> bytes:
-    """The authorities one after another (section 5.1); none is a bundle too, and means nobody."""
+    """The authorities one after another (section 5.1)."""
     return b"".join(bundle.authorities_der)
 
 

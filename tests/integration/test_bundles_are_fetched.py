@@ -15,6 +15,7 @@ from typing import Any
 import grpc.aio
 import pytest
 from cryptography import x509
+from spiffe import WorkloadApiClient
 from spiffe._proto import workload_pb2 as pb
 from spiffe._proto import workload_pb2_grpc as pb_grpc
 
@@ -347,9 +348,27 @@ async def test_an_empty_bundle_is_taken_and_nobody_is_trusted_any_more(folder: P
         await fetched(provider, empty)
         count = len(endpoint.requests)
         provider.refresh()
-        async with messages(provider) as svids:
-            assert (await svids.read()).federated_bundles == {"spiffe://b.test": b""}
+        async with messages(provider) as svids, messages(provider, "FetchJWTBundles") as jwt:
+            assert foreign_of(await svids.read()) == {}
+            assert foreign_of(await jwt.read()) == {"spiffe://b.test": b'{"keys":[]}'}
         assert len(endpoint.requests) == count
+
+
+async def test_a_client_that_cannot_read_an_empty_bundle_learns_of_it_all_the_same(
+    folder: Path, ca: MiniCa
+) -> None:
+    empty = SpiffeBundle(Bundle(B, ()), sequence=9)
+
+    def trust_domains(address: str) -> list[str]:
+        with WorkloadApiClient(address, default_timeout=10) as client:
+            return [str(bundle.trust_domain) for bundle in client.fetch_x509_bundles().bundles]
+
+    async with (
+        answering(svid_context(ca.issue(ENDPOINT)), ok(empty.to_json())) as endpoint,
+        following(folder, endpoint, bootstrap=bundle_of(ca)) as provider,
+    ):
+        await fetched(provider, empty)
+        assert await asyncio.to_thread(trust_domains, provider.address) == ["a.test"]
 
 
 async def test_the_operators_own_bundle_is_taken_when_it_changes(folder: Path, ca: MiniCa) -> None:

@@ -16,6 +16,7 @@ import pytest
 
 from spiffe_mcp.dev.provider import Provider
 from spiffe_mcp.errors import Reason, Refused
+from spiffe_mcp.http import Reply
 from spiffe_mcp.identity import AllowedIds, Bundle, BundleSet, SpiffeId, TrustDomain, X509Svid
 from spiffe_mcp.identity.spiffe_bundle import SpiffeBundle
 from spiffe_mcp.identity.state import IdentityState
@@ -35,7 +36,7 @@ from tests.fakes.federated_mesh import (
     svid_of,
 )
 from tests.fakes.mcp_client import Answer, Hop, Plain, call, now
-from tests.fakes.mcp_server import serving_mcp
+from tests.fakes.mcp_server import Message, serving_mcp
 from tests.fakes.mesh import LIVE, running_agent
 from tests.fakes.mini_ca import MiniCa
 
@@ -332,3 +333,62 @@ async def test_reachability_is_what_the_servers_bundles_say(mesh: FederatedMesh)
     assert (await local.ask(local.signed(call("echo", text="local")))).text == "local"
     mesh.b.federate(mesh.with_(A))
     await until_admitted(mesh)
+
+
+# -- live connections ---------------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def a_call_that_lasts(mesh: FederatedMesh) -> AsyncIterator["asyncio.Task[Answer]"]:
+    """A call from a.test that the server in b.test has received and does not answer."""
+    received, never = asyncio.Event(), asyncio.Event()
+
+    async def hold(_message: Message, _reply: Reply) -> None:
+        received.set()
+        await never.wait()
+
+    mesh.server.answer = hold
+    async with asyncio.TaskGroup() as tasks:
+        calling = tasks.create_task(asked(mesh))
+        await received.wait()
+        yield calling
+
+
+async def test_a_call_that_runs_is_cut_when_the_server_defederates(mesh: FederatedMesh) -> None:
+    async with a_call_that_lasts(mesh) as calling:
+        mesh.b.defederate(A)
+        answer = await calling
+    assert answer.status != 200
+    assert Reason.BUNDLE_UNKNOWN.code in reasons(mesh, "ingress")
+
+
+async def test_a_call_that_runs_is_cut_when_the_client_defederates(mesh: FederatedMesh) -> None:
+    async with a_call_that_lasts(mesh) as calling:
+        mesh.a.defederate(B)
+        answer = await calling
+    assert answer.status != 200
+    assert Reason.BUNDLE_UNKNOWN.code in reasons(mesh, "planner")
+
+
+async def test_an_idle_connection_is_cut_when_the_server_defederates(mesh: FederatedMesh) -> None:
+    async with mesh.hop(svid_of(mesh.a, PLANNER)).connected() as connection:
+        mesh.b.defederate(A)
+        while connection.reusable:  # noqa: ASYNC110  a connection's end has no event for tests
+            await asyncio.sleep(0)
+
+
+async def test_connections_of_the_servers_own_trust_domain_outlive_the_end_of_a_federation(
+    mesh: FederatedMesh,
+) -> None:
+    local = mesh.hop(svid_of(mesh.b, LOCAL))
+    async with local.connected() as stays, mesh.hop(svid_of(mesh.a, PLANNER)).connected() as goes:
+        mesh.b.defederate(A)
+        while goes.reusable:  # noqa: ASYNC110  as above
+            await asyncio.sleep(0)
+        head = await stays.exchange(local.signed(call("echo", text="still here")))
+        assert head.status == 200
+
+
+def reasons(mesh: FederatedMesh, side: str) -> set[str]:
+    """Every reason in the log of that side."""
+    return {str(record.get("reason")) for record in mesh.log(side).records()}
