@@ -14,6 +14,7 @@ import pytest
 from spiffe_mcp.identity import SpiffeId, TrustDomain, verify_chain
 from spiffe_mcp.identity.sources.workload_api import WorkloadApiSource
 from spiffe_mcp.identity.state import IdentityState
+from spiffe_mcp.identity.wanted import ById
 from tests.fakes.bundle_endpoints import LOOPBACK, write_web_files
 from tests.fakes.commands import Command, run, running
 from tests.fakes.mcp_client import now
@@ -38,7 +39,9 @@ async def provider(
 @asynccontextmanager
 async def identity(ready: Any, workload: SpiffeId) -> AsyncIterator[WorkloadApiSource]:
     """The identity of `workload`, followed as an agent does it."""
-    source = WorkloadApiSource(ready["workload_api"], spiffe_id=workload, clock=now, on_event=lambda _: None)
+    source = WorkloadApiSource(
+        ready["workload_api"], wanted=ById(workload), clock=now, on_event=lambda _: None
+    )
     async with asyncio.TaskGroup() as tasks:
         following = tasks.create_task(source.run())
         yield source
