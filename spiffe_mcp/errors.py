@@ -245,6 +245,16 @@ class Reason(Enum):
     SSE_MALFORMED = ("mcp.sse_malformed", HTTPStatus.BAD_GATEWAY)
     SSE_TOO_LARGE = ("mcp.sse_too_large", HTTPStatus.BAD_GATEWAY)
 
+    # -- federation: bundles of other trust domains ----------------------------------------------------------
+    FEDERATION_RELATIONSHIP = ("federation.relationship", HTTPStatus.INTERNAL_SERVER_ERROR)
+    FEDERATION_BOOTSTRAP = ("federation.bootstrap", HTTPStatus.SERVICE_UNAVAILABLE)
+    FEDERATION_BUNDLE_FILE = ("federation.bundle_file", HTTPStatus.INTERNAL_SERVER_ERROR)
+    FEDERATION_CERTIFICATE = ("federation.certificate", HTTPStatus.INTERNAL_SERVER_ERROR)
+    FEDERATION_UNREACHABLE = ("federation.unreachable", HTTPStatus.SERVICE_UNAVAILABLE)
+    FEDERATION_ENDPOINT = ("federation.endpoint", HTTPStatus.FORBIDDEN)
+    FEDERATION_ANSWER = ("federation.answer", HTTPStatus.BAD_GATEWAY)
+    FEDERATION_STALE = ("federation.stale", HTTPStatus.SERVICE_UNAVAILABLE)
+
     # -- dev: the embedded SPIFFE provider -------------------------------------------------------------------
     DEV_NO_IDENTITY = ("dev.no_identity", HTTPStatus.FORBIDDEN)
     DEV_REGISTRATION = ("dev.registration", HTTPStatus.INTERNAL_SERVER_ERROR)

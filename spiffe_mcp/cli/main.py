@@ -32,12 +32,7 @@ class _Commands(TyperGroup):
         """The command `cmd_name`, imported now; None if there is none."""
         if cmd_name not in COMMANDS:
             return None
-        try:
-            module = importlib.import_module(f"spiffe_mcp.cli.{cmd_name}")
-        except ModuleNotFoundError as error:
-            if error.name != "mcp":
-                raise
-            raise typer.BadParameter("the demo needs the MCP SDK: pip install 'spiffe-mcp[demo]'") from None
+        module = importlib.import_module(f"spiffe_mcp.cli.{cmd_name}")
         command = typer.main.get_command(module.app)
         command.name = cmd_name
         return command

@@ -15,8 +15,10 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from spiffe_mcp.dev.jwt_svid import JwtAuthority, jwk_set
+from spiffe_mcp.dev.jwt_svid import JwtAuthority
 from spiffe_mcp.errors import Reason, Refused
+from spiffe_mcp.identity.bundle import Bundle
+from spiffe_mcp.identity.spiffe_bundle import SpiffeBundle
 from spiffe_mcp.identity.spiffe_id import SpiffeId, TrustDomain
 from spiffe_mcp.identity.svid import X509Svid
 
@@ -84,11 +86,14 @@ class Authorities:
     """The authorities of one trust domain: which are trusted (oldest first), and the one that signs.
 
     A new authority is first trusted, then signs: peers have it in their bundle before they meet its SVIDs.
+    `sequence` grows with each change of who is trusted (Trust Domain and Bundle section 4.1.1). It begins
+    with the time: a provider that comes back without a memory still counts on.
     """
 
     signing: Authority
     trusted: tuple[Authority, ...]
     ttl: timedelta
+    sequence: int
 
     @classmethod
     def create(
@@ -96,12 +101,12 @@ class Authorities:
     ) -> Self:
         """One new authority, trusted and signing."""
         first = Authority.generate(trust_domain, now=now, ttl=ttl)
-        return cls(first, (first,), ttl)
+        return cls(first, (first,), ttl, int(now.timestamp()))
 
     def prepared(self, now: datetime) -> Self:
         """With one more trusted authority, which does not sign yet."""
         added = Authority.generate(self.signing.trust_domain, now=now, ttl=self.ttl)
-        return replace(self, trusted=(*self.trusted, added))
+        return replace(self, trusted=(*self.trusted, added), sequence=self.sequence + 1)
 
     def activated(self) -> Self:
         """Signing with the newest authority; the former ones stay trusted."""
@@ -109,7 +114,7 @@ class Authorities:
 
     def revoked(self) -> Self:
         """Trusting only the authority that signs: what any other has signed is worth nothing now."""
-        return replace(self, trusted=(self.signing,))
+        return replace(self, trusted=(self.signing,), sequence=self.sequence + 1)
 
     def renewed(self, now: datetime) -> Self:
         """What routine rotation does: activate what was prepared, drop the expired, prepare at half life."""
@@ -119,17 +124,16 @@ class Authorities:
             for one in active.trusted
             if one is active.signing or one.certificate.not_valid_after_utc > now
         )
-        active = replace(active, trusted=alive)
+        active = replace(active, trusted=alive, sequence=active.sequence + (alive != active.trusted))
         half_life = active.signing.certificate.not_valid_after_utc - self.ttl / 2
         return active.prepared(now) if now >= half_life else active
 
-    def x509_bundle(self) -> bytes:
-        """The trusted roots, concatenated DER (Workload API section 5.1)."""
-        return b"".join(one.certificate.public_bytes(Encoding.DER) for one in self.trusted)
-
-    def jwt_bundle(self) -> bytes:
-        """The trusted JWT keys as a JWK Set (Workload API section 6.2.2)."""
-        return jwk_set(one.jwt for one in self.trusted)
+    def bundle(self, refresh_hint: timedelta | None = None) -> SpiffeBundle:
+        """The trusted roots and JWT keys, as others learn them."""
+        x509_der = tuple(one.certificate.public_bytes(Encoding.DER) for one in self.trusted)
+        jwt_keys = tuple(one.jwt.public for one in self.trusted)
+        x509_bundle = Bundle(self.signing.trust_domain, x509_der)
+        return SpiffeBundle(x509_bundle, jwt_keys, self.sequence, refresh_hint)
 
 
 def _root_certificate(

@@ -1,7 +1,7 @@
 """JWT-SVIDs of the dev mesh: a SPIFFE ID and an audience in, a token out, and back again.
 
-Enters: SPIFFE IDs, audiences, tokens from workloads (hostile), `now`. Leaves: ES256 tokens, JWKs, verified
-claims, or `Refused` with the `JWT_SVID_*` reason of the rule that failed; nothing else for any token.
+Enters: SPIFFE IDs, audiences, tokens from workloads (hostile), `now`. Leaves: ES256 tokens, public keys,
+verified claims, or `Refused` with the reason `JWT_SVID_*` of the rule that failed, for any token whatever.
 Pure apart from the signature's own randomness: no I/O, no clock. Knows nothing of gRPC and of who asks.
 """
 
@@ -14,11 +14,12 @@ from typing import Any, Final, Self, TypeAlias
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric import ec
-from jwt.algorithms import ECAlgorithm
 from jwt.types import Options
 from jwt.utils import base64url_encode
 
 from spiffe_mcp.errors import Reason, Refused
+from spiffe_mcp.identity import jwk
+from spiffe_mcp.identity.spiffe_bundle import JwtKey
 from spiffe_mcp.identity.spiffe_id import SpiffeId, TrustDomain
 
 MAX_TOKEN_BYTES: Final = 16 * 1024
@@ -56,12 +57,14 @@ class JwtAuthority:
     @property
     def key_id(self) -> str:
         """The key's thumbprint (RFC 7638): the same key has the same name wherever it is shown."""
-        canonical = json.dumps(self._coordinates(), sort_keys=True, separators=(",", ":"))
+        required = jwk.write(self.key.public_key())
+        canonical = json.dumps(required, sort_keys=True, separators=(",", ":"))
         return base64url_encode(hashlib.sha256(canonical.encode()).digest()).decode()
 
-    def jwk(self) -> dict[str, str]:
-        """The public key as it stands in a bundle (SPIFFE Trust Domain and Bundle section 4.2)."""
-        return self._coordinates() | {"use": "jwt-svid", "kid": self.key_id}
+    @property
+    def public(self) -> JwtKey:
+        """The key as it stands in a bundle."""
+        return JwtKey(self.key_id, self.key.public_key())
 
     def sign(self, spiffe_id: SpiffeId, audience: Sequence[str], *, now: datetime, ttl: timedelta) -> str:
         """A JWT-SVID of `spiffe_id` for `audience` (JWT-SVID sections 2 and 3).
@@ -75,15 +78,6 @@ class JwtAuthority:
             raise Refused(Reason.JWT_SVID_AUDIENCE, "audience must be specified")
         claims = {"sub": str(spiffe_id), "aud": list(audience), "iat": now, "exp": now + ttl}
         return jwt.encode(claims, self.key, _ALGORITHM, headers={"kid": self.key_id})
-
-    def _coordinates(self) -> dict[str, str]:
-        jwk = ECAlgorithm.to_jwk(self.key.public_key(), as_dict=True)
-        return {name: jwk[name] for name in ("crv", "kty", "x", "y")}
-
-
-def jwk_set(authorities: Iterable[JwtAuthority]) -> bytes:
-    """The JWT bundle of one trust domain: a JWK Set (RFC 7517 section 5) of its signing keys only."""
-    return json.dumps({"keys": [authority.jwk() for authority in authorities]}).encode()
 
 
 def verify(token: str, audience: str, authorities: Iterable[JwtAuthority], *, now: datetime) -> Claims:

@@ -6,7 +6,7 @@ protobuf messages, or a gRPC status. It cannot confuse two callers, because it o
 `attested_socket` has found out. Knows nothing of sockets and of how SVIDs are made.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from datetime import datetime, timedelta
 from typing import Any, Final, TypeAlias, TypeVar
 
@@ -19,8 +19,10 @@ from spiffe._proto import workload_pb2_grpc as pb_grpc
 from spiffe_mcp.dev import jwt_svid
 from spiffe_mcp.dev.issuance import Entry, Issued
 from spiffe_mcp.errors import Reason, Refused
+from spiffe_mcp.identity.bundle import Bundle
 from spiffe_mcp.identity.sources.feed import Feed, FeedClosed
-from spiffe_mcp.identity.spiffe_id import SpiffeId
+from spiffe_mcp.identity.spiffe_bundle import SpiffeBundle
+from spiffe_mcp.identity.spiffe_id import SpiffeId, TrustDomain
 from spiffe_mcp.identity.svid import X509Svid
 
 Clock: TypeAlias = Callable[[], datetime]
@@ -57,10 +59,10 @@ class _WorkloadApi(pb_grpc.SpiffeWorkloadAPIServicer):
         await self._stream(context, self._x509_svids)
 
     async def FetchX509Bundles(self, _request: pb.X509BundlesRequest, context: Context) -> None:
-        await self._stream(context, _x509_bundles)
+        await self._stream(context, self._x509_bundles)
 
     async def FetchJWTBundles(self, _request: pb.JWTBundlesRequest, context: Context) -> None:
-        await self._stream(context, _jwt_bundles)
+        await self._stream(context, self._jwt_bundles)
 
     async def FetchJWTSVID(self, request: pb.JWTSVIDRequest, context: Context) -> pb.JWTSVIDResponse:
         return await _answered(context, lambda: self._jwt_svids(request))
@@ -92,8 +94,25 @@ class _WorkloadApi(pb_grpc.SpiffeWorkloadAPIServicer):
             raise Refused(Reason.DEV_NO_IDENTITY, "no identity issued")
 
     def _x509_svids(self, issued: Issued) -> pb.X509SVIDResponse:
-        bundle = issued.authorities.x509_bundle()
-        return pb.X509SVIDResponse(svids=[_x509_svid(issued.svids[entry], bundle) for entry in self._entries])
+        own = _concatenated(issued.own.x509)
+        # Each bundle beside the name of its trust domain, never two in one field (section 4.6).
+        return pb.X509SVIDResponse(
+            svids=[_x509_svid(issued.svids[entry], own) for entry in self._entries],
+            federated_bundles=_x509(issued.foreign_to(self._entries)),
+        )
+
+    def _x509_bundles(self, issued: Issued) -> pb.X509BundlesResponse:
+        return pb.X509BundlesResponse(bundles=_x509(self._bundles(issued)))
+
+    def _jwt_bundles(self, issued: Issued) -> pb.JWTBundlesResponse:
+        bundles = self._bundles(issued)
+        return pb.JWTBundlesResponse(
+            bundles={_id(bundle.trust_domain): bundle.jwt_json() for bundle in bundles}
+        )
+
+    def _bundles(self, issued: Issued) -> list[SpiffeBundle]:
+        """The bundle of this trust domain, and those that the caller's entries federate with."""
+        return [issued.own, *issued.foreign_to(self._entries)]
 
     def _jwt_svids(self, request: pb.JWTSVIDRequest) -> pb.JWTSVIDResponse:
         wanted = SpiffeId.parse(request.spiffe_id) if request.spiffe_id else None
@@ -165,14 +184,24 @@ def _x509_svid(svid: X509Svid, bundle: bytes) -> pb.X509SVID:
     )
 
 
-def _x509_bundles(issued: Issued) -> pb.X509BundlesResponse:
-    return pb.X509BundlesResponse(bundles={_trust_domain_id(issued): issued.authorities.x509_bundle()})
+def _x509(bundles: Iterable[SpiffeBundle]) -> dict[str, bytes]:
+    """The X.509 bundles by trust domain, but for those without an authority.
+
+    No bundle and an empty one say the same: nobody (section 4.6; Trust Domain and Bundle section 4.1.3). But
+    some clients, py-spiffe among them, cannot read an empty one, and would go on with the one before it.
+    """
+    return {
+        _id(bundle.trust_domain): _concatenated(bundle.x509)
+        for bundle in bundles
+        if bundle.x509.authorities_der
+    }
 
 
-def _jwt_bundles(issued: Issued) -> pb.JWTBundlesResponse:
-    return pb.JWTBundlesResponse(bundles={_trust_domain_id(issued): issued.authorities.jwt_bundle()})
+def _concatenated(bundle: Bundle) -> bytes:
+    """The authorities one after another (section 5.1)."""
+    return b"".join(bundle.authorities_der)
 
 
-def _trust_domain_id(issued: Issued) -> str:
+def _id(trust_domain: TrustDomain) -> str:
     """Bundles are keyed by the SPIFFE ID of the trust domain, not by its name (section 5.1)."""
-    return f"spiffe://{issued.authorities.signing.trust_domain}"
+    return f"spiffe://{trust_domain}"

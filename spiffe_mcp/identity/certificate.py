@@ -211,6 +211,14 @@ def _is_strong(key: object) -> bool:
     return isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, _CURVES)
 
 
+def check_strong_jwt_key(key: object) -> None:
+    """As `check_strong_key`, and P-521, which JWT-SVIDs may be signed with (JWT-SVID section 2.1)."""
+    if not _is_strong(key) and not (
+        isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, ec.SECP521R1)
+    ):
+        raise Refused(Reason.CERTIFICATE_WEAK_KEY, type(key).__name__)
+
+
 def check_validity(certificate: x509.Certificate, now: datetime) -> None:
     """`now` lies within the validity, both ends included (RFC 5280 section 4.1.2.5). No skew."""
     if now < certificate.not_valid_before_utc:

@@ -80,11 +80,12 @@ class TlsIdentity:
         authorities = b"".join(self.state.bundles.authorities_der)
         if authorities:  # none means nobody: OpenSSL refuses every peer
             context.load_verify_locations(cadata=authorities)
-        _load_svid(context, self.state.svid)
+        load_svid(context, self.state.svid)
         return context
 
 
-def _load_svid(context: ssl.SSLContext, svid: X509Svid) -> None:
+def load_svid(context: ssl.SSLContext, svid: X509Svid) -> None:
+    """Let `context` show `svid` in new handshakes."""
     # To a chain of one certificate OpenSSL adds its issuer from the authorities above (Python has no
     # SSL_MODE_NO_AUTO_CHAIN); `verify_chain` takes a root among the issuers for what it is, and needs none.
     key_pem = svid.key.private_bytes(

@@ -101,7 +101,7 @@ class TlsSession:
         except ssl.SSLError as error:
             raise _refusal(error) from None
         try:
-            self.peer = self._verify(_unverified_chain(self._tls))
+            self.peer = self._verify(unverified_chain(self._tls))
         except BaseException:  # whatever went wrong, nobody was verified
             self._outgoing.read()  # our certificate and Finished: never shown to a server we refuse
             self._turn_away()
@@ -132,7 +132,7 @@ class TlsSession:
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 
-def _unverified_chain(tls: ssl.SSLObject) -> tuple[bytes, ...]:
+def unverified_chain(tls: ssl.SSLObject) -> tuple[bytes, ...]:
     """The peer's chain as it was sent, leaf first. A resumed session has none to show, and is refused."""
     if tls.session_reused:
         raise Refused(Reason.TLS_RESUMED)

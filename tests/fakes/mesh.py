@@ -121,9 +121,11 @@ class Site:
     folder: Path
     recheck: int = 60  # seconds; never by itself within a test
     max_lifetime: int = 3600  # seconds, of a connection between agents
+    server: SpiffeId = SERVER
+    peers: tuple[SpiffeId, ...] = (PLANNER, REVIEWER, GUEST)
 
     def sign_manifest(self, server: SpiffeId = SERVER) -> None:
-        """A manifest of `SIGNED` for `server`, and a trust policy for `SERVER` that names its signer."""
+        """A manifest of `SIGNED` for `server`, and a trust policy for ours that names its signer."""
         signer = FileSigner.from_pem(p256_pem())
         issued = now().replace(microsecond=0)
         tools = in_order(reviewed(listed, RiskLevel.LOW) for listed in SIGNED)
@@ -132,7 +134,7 @@ class Site:
         self.trust(signer)
 
     def trust(self, signer: FileSigner) -> None:
-        rule = {"server": str(SERVER), "tools": ["*"], "signers": ["publisher"]}
+        rule = {"server": str(self.server), "tools": ["*"], "signers": ["publisher"]}
         trust = {"version": 1, "keys": {"publisher": signer.public_key.pem()}, "rules": [rule]}
         (self.folder / "trust.json").write_text(json.dumps(trust))
 
@@ -141,16 +143,15 @@ class Site:
 
     def ingress_config(self, workload_api: str, upstream: str, log: str = "ingress", **audit: str) -> Path:
         """The ingress's configuration file; `audit` replaces members of that section."""
-        peers = [str(PLANNER), str(REVIEWER), str(GUEST)]
         ingress = {
             "listen": "127.0.0.1:0",
-            "peers": peers,
+            "peers": [str(peer) for peer in self.peers],
             "servers": [{"name": "desk", "upstream": upstream, "manifest": "manifest.json"}],
             "trust_policy": "trust.json",
             "policy": ["policy.rego"],
             "recheck": self.recheck,
         }
-        return self._config(log, workload_api, SERVER, {"ingress": ingress}, audit)
+        return self._config(log, workload_api, self.server, {"ingress": ingress}, audit)
 
     def egress_config(
         self,

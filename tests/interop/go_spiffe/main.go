@@ -6,6 +6,8 @@
 //	interop watch    -socket ...                        each update of the streams
 //	interop dial     -socket ... -id ... -address ...   a client on mutual TLS
 //	interop serve    -socket ... -id ...                a server on mutual TLS
+//	interop follow   -url ... -trust-domain ...         each update at a bundle endpoint
+//	interop publish  -socket ... -trust-domain ...      a bundle endpoint
 //
 // It says what happens as JSON lines, each with its "event", so that a test waits for an event and never
 // for a time. A role that does not end by itself ends when standard input does: no test leaves it behind.
@@ -38,11 +40,13 @@ var roles = map[string]role{
 	"watch":    watch,
 	"dial":     dial,
 	"serve":    serve,
+	"follow":   follow,
+	"publish":  publish,
 }
 
 func main() {
 	if len(os.Args) < 2 || roles[os.Args[1]] == nil {
-		fmt.Fprintln(os.Stderr, "usage: interop workload|validate|watch|dial|serve [flags]")
+		fmt.Fprintln(os.Stderr, "usage: interop workload|validate|watch|dial|serve|follow|publish [flags]")
 		os.Exit(2)
 	}
 	flags := flag.NewFlagSet(os.Args[1], flag.ExitOnError)

@@ -5,12 +5,12 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from spiffe_mcp.dev.ca import BACKDATED, Authorities, Authority
 from spiffe_mcp.errors import Reason, Refused
-from spiffe_mcp.identity.bundle import Bundle, BundleSet
-from spiffe_mcp.identity.certificate import split_der
+from spiffe_mcp.identity.bundle import BundleSet
 from spiffe_mcp.identity.spiffe_id import SpiffeId, TrustDomain
 from spiffe_mcp.identity.svid import X509Svid
 from spiffe_mcp.identity.verify import verify_chain
@@ -142,11 +142,11 @@ def test_a_prepared_authority_is_trusted_before_it_signs() -> None:
 
 def test_a_revoked_authority_leaves_both_bundles() -> None:
     prepared = Authorities.create(TRUST_DOMAIN, now=NOW, ttl=DAY).prepared(NOW)
-    before, after = prepared.x509_bundle(), prepared.activated().revoked()
-    assert len(x509_certificates(before)) == 2
-    assert x509_certificates(after.x509_bundle()) == [after.signing.certificate]
-    assert after.signing.jwt.key_id.encode() in after.jwt_bundle()
-    assert prepared.signing.jwt.key_id.encode() not in after.jwt_bundle()
+    after = prepared.activated().revoked()
+    assert len(prepared.bundle().x509.authorities_der) == 2
+    assert after.bundle().x509.authorities_der == (after.signing.certificate.public_bytes(Encoding.DER),)
+    assert [key.key_id for key in after.bundle().jwt] == [after.signing.jwt.key_id]
+    assert prepared.signing.jwt.key_id not in [key.key_id for key in after.bundle().jwt]
 
 
 def test_routine_renewal_prepares_a_successor_at_half_life_then_activates_it_then_drops_the_expired() -> None:
@@ -163,12 +163,24 @@ def test_routine_renewal_prepares_a_successor_at_half_life_then_activates_it_the
     assert soon_after.signing in once_expired.trusted
 
 
-def x509_certificates(bundle: bytes) -> list[x509.Certificate]:
-    return [x509.load_der_x509_certificate(der) for der in split_der(bundle)]
-
-
 def trusting(authorities: Authorities) -> BundleSet:
-    return BundleSet((Bundle.from_concatenated(TRUST_DOMAIN, authorities.x509_bundle()),))
+    return BundleSet((authorities.bundle().x509,))
+
+
+def test_the_sequence_grows_with_each_change_of_who_is_trusted_and_with_nothing_else() -> None:
+    first = Authorities.create(TRUST_DOMAIN, now=NOW, ttl=DAY)
+    prepared = first.prepared(NOW)
+    assert first.sequence == int(NOW.timestamp())
+    assert prepared.sequence == first.sequence + 1
+    assert prepared.activated().sequence == prepared.sequence
+    assert prepared.activated().revoked().sequence == prepared.sequence + 1
+    assert first.renewed(NOW).sequence == first.sequence
+    assert first.renewed(NOW + DAY / 2).sequence == first.sequence + 1
+
+
+def test_a_provider_that_starts_anew_counts_on() -> None:
+    before = Authorities.create(TRUST_DOMAIN, now=NOW, ttl=DAY).prepared(NOW)
+    assert Authorities.create(TRUST_DOMAIN, now=NOW + TTL, ttl=DAY).sequence > before.sequence
 
 
 def test_the_mesh_verifies_a_leaf_with_the_bundle_until_its_authority_is_revoked() -> None:

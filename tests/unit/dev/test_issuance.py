@@ -5,8 +5,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from spiffe_mcp.dev.ca import Authorities
-from spiffe_mcp.dev.issuance import Entry, Issued, registrations
+from spiffe_mcp.dev.issuance import POLLS_PER_RENEWAL, Entry, Issued, registrations
 from spiffe_mcp.errors import Reason, Refused
+from spiffe_mcp.identity.bundle import Bundle
+from spiffe_mcp.identity.spiffe_bundle import SpiffeBundle
 from spiffe_mcp.identity.spiffe_id import SpiffeId, TrustDomain
 from spiffe_mcp.identity.verify import verify_chain
 
@@ -77,3 +79,58 @@ def test_what_is_issued_verifies_with_the_bundles_of_the_same_moment() -> None:
     issued = Issued.issue([entry("/a")], Authorities.create(TRUST_DOMAIN, now=NOW), now=NOW, svid_ttl=TTL)
     chain = issued.svids[entry("/a")].chain_der
     assert verify_chain(chain, issued.bundles, NOW) == entry("/a").spiffe_id
+
+
+# -- foreign bundles ----------------------------------------------------------------------------------------
+
+B, C = TrustDomain("b.test"), TrustDomain("c.test")
+OF_B, OF_C = (SpiffeBundle(Bundle(name, ()), sequence=1) for name in (B, C))
+
+
+def federated(path: str, *trust_domains: TrustDomain) -> Entry:
+    return Entry(SpiffeId(TRUST_DOMAIN, path), 1000, federates_with=frozenset(trust_domains))
+
+
+def issued_for(*entries: Entry) -> Issued:
+    return Issued.issue(entries, Authorities.create(TRUST_DOMAIN, now=NOW), now=NOW, svid_ttl=TTL)
+
+
+def test_no_entry_federates_with_its_own_trust_domain() -> None:
+    with pytest.raises(Refused) as refusal:
+        federated("/a", TRUST_DOMAIN)
+    assert refusal.value.reason is Reason.DEV_REGISTRATION
+
+
+def test_an_entry_has_the_bundles_that_it_federates_with_and_no_others() -> None:
+    none, one, both = federated("/none"), federated("/one", C), federated("/both", C, B)
+    issued = issued_for(none, one, both).federating(OF_B).federating(OF_C)
+    assert issued.foreign_to([none]) == []
+    assert issued.foreign_to([one]) == [OF_C]
+    assert issued.foreign_to([one, both, none]) == [OF_B, OF_C]
+
+
+def test_a_bundle_that_has_not_come_yet_is_nobody() -> None:
+    entry = federated("/a", B)
+    assert issued_for(entry).foreign_to([entry]) == []
+
+
+def test_a_newer_bundle_replaces_the_last_and_a_removed_one_is_gone() -> None:
+    newer = SpiffeBundle(Bundle(B, ()), sequence=2)
+    issued = issued_for(federated("/a", B)).federating(OF_B).federating(OF_C).federating(newer)
+    assert dict(issued.foreign) == {B: newer, C: OF_C}
+    assert dict(issued.without(B).foreign) == {C: OF_C}
+    assert [bundle.trust_domain for bundle in issued.every_bundle.bundles] == [B, C, TRUST_DOMAIN]
+
+
+def test_what_is_known_of_others_outlives_a_rotation_of_our_own() -> None:
+    issued = issued_for(federated("/a", B)).federating(OF_B)
+    assert issued.reissued(issued.authorities, now=NOW).foreign == issued.foreign
+    assert issued.trusting(issued.authorities.prepared(NOW)).foreign == issued.foreign
+
+
+def test_the_published_bundle_is_polled_several_times_before_a_prepared_authority_signs() -> None:
+    issued = issued_for(federated("/a"))
+    assert issued.own.refresh_hint is not None
+    assert issued.own.refresh_hint * POLLS_PER_RENEWAL <= issued.renew_at - NOW
+    assert issued.own.sequence == issued.authorities.sequence
+    assert [key.key_id for key in issued.own.jwt] == [issued.authorities.signing.jwt.key_id]

@@ -1,6 +1,5 @@
 """JWT-SVIDs of the dev mesh: what a good one says, and the reason each bad one is refused with."""
 
-import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -10,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spiffe_mcp.dev.jwt_svid import MAX_TOKEN_BYTES, JwtAuthority, jwk_set, verify
+from spiffe_mcp.dev.jwt_svid import MAX_TOKEN_BYTES, JwtAuthority, verify
 from spiffe_mcp.errors import Reason, Refused
 from spiffe_mcp.identity.spiffe_id import SpiffeId, TrustDomain
 
@@ -124,11 +123,11 @@ def test_no_token_is_signed_without_an_audience(audience: list[str]) -> None:
     assert refusal.value.reason is Reason.JWT_SVID_AUDIENCE
 
 
-def test_a_bundle_is_a_jwk_set_of_public_keys_that_verify() -> None:
-    keys = json.loads(jwk_set([AUTHORITY]))["keys"]
-    assert [set(key) for key in keys] == [{"kty", "crv", "x", "y", "use", "kid"}]
-    assert keys[0]["use"] == "jwt-svid"
+def test_the_entry_of_a_bundle_is_a_public_key_that_verifies() -> None:
+    key: Any = AUTHORITY.public.document()
+    assert set(key) == {"kty", "crv", "x", "y", "use", "kid"}
+    assert key["use"] == "jwt-svid"
     signed = AUTHORITY.sign(WORKLOAD, ["tool"], now=NOW, ttl=TTL)
-    assert jwt.PyJWK(keys[0]).key_id == jwt.get_unverified_header(signed)["kid"]
-    claims = jwt.decode(signed, jwt.PyJWK(keys[0]), ["ES256"], audience="tool", options={"verify_exp": False})
+    assert jwt.PyJWK(key).key_id == jwt.get_unverified_header(signed)["kid"]
+    claims = jwt.decode(signed, jwt.PyJWK(key), ["ES256"], audience="tool", options={"verify_exp": False})
     assert claims["sub"] == str(WORKLOAD)
