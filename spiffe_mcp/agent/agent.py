@@ -15,10 +15,12 @@ from random import SystemRandom
 from typing import Final
 from weakref import WeakSet
 
+from spiffe_mcp.agent import admin
 from spiffe_mcp.agent.config import AgentConfig
 from spiffe_mcp.agent.descriptors import capacity
 from spiffe_mcp.agent.load import load_site
 from spiffe_mcp.agent.reload import Reload
+from spiffe_mcp.agent.telemetry import Telemetry
 from spiffe_mcp.audit import AuditLog
 from spiffe_mcp.http import HttpServer, Limits
 from spiffe_mcp.identity import AllowedIds, SpiffeId
@@ -31,7 +33,7 @@ from spiffe_mcp.mesh.identity import Snapshots
 from spiffe_mcp.mesh.ingress_listener import IngressListener
 from spiffe_mcp.mesh.listen import listening
 from spiffe_mcp.mesh.live import LiveConnections
-from spiffe_mcp.mesh.observer import Observer, Unobserved
+from spiffe_mcp.mesh.observer import Observer
 from spiffe_mcp.mesh.routes import Address
 
 _LOG: Final = logging.getLogger(__name__)
@@ -44,6 +46,7 @@ class Ready:
     spiffe_id: SpiffeId
     egress: Address | Path | None
     ingress: Address | Path | None
+    admin: Address | None = None
 
 
 async def run(
@@ -58,21 +61,34 @@ async def run(
     Raises `Refused` for what cannot be started, alone or in an `ExceptionGroup`.
     """
     identity = config.identity
-    source = WorkloadApiSource(identity.socket, wanted=identity.wanted, clock=clock, on_event=_log_event)
     snapshots = Snapshots(clock)
     room = _capacity(config)
-    observer = Unobserved()
-    sides = _Sides(config, clock, observer)
     async with AsyncExitStack() as stack:
         log = stack.enter_context(AuditLog.open(config.audit.file, fsync=config.audit.fsync))
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
         http = HttpServer(tasks, Limits(connections=room.connections))
         stack.callback(http.close)
+        telemetry = Telemetry(snapshots, log, clock)
+        source = WorkloadApiSource(
+            identity.socket, wanted=identity.wanted, clock=clock, on_event=_told(telemetry)
+        )
+        sides = _Sides(config, clock, telemetry.observer)
         live = sides.live(snapshots)
         around = Surroundings(
-            snapshots, log, config.audit.shown, clock, http, live, observer=observer, capacity=room
+            snapshots,
+            telemetry.log,
+            config.audit.shown,
+            clock,
+            http,
+            live,
+            observer=telemetry.observer,
+            capacity=room,
         )
-        egress = ingress = None
+        egress = ingress = told = None
+        if config.admin is not None:  # first: it tells why the others are not ready
+            telling = admin.serving(config.admin, telemetry.readiness.reasons, telemetry.registry(live))
+            told = await stack.enter_async_context(telling)
+            _LOG.info("admin: http://%s", told)
         if config.egress is not None:
             sides.outward = outward = EgressListener(around, config.egress.servers, config.egress.user)
             stack.callback(outward.close)
@@ -86,7 +102,7 @@ async def run(
         if reload is not None:
             reload.applied_by(sides.authorize)
         snapshot = await snapshots.first()
-        on_ready(Ready(snapshot.spiffe_id, egress, ingress))
+        on_ready(Ready(snapshot.spiffe_id, egress, ingress, told))
         await asyncio.Event().wait()  # until cancelled
 
 
@@ -127,6 +143,16 @@ def _capacity(config: AgentConfig) -> Capacity:
     """What the agent takes on; raises `Refused(DESCRIPTORS_TOO_FEW)`."""
     sides = [side for side in (config.egress, config.ingress) if side is not None]
     return capacity(listeners=len(sides), pools=sum(len(side.servers) for side in sides))
+
+
+def _told(telemetry: Telemetry) -> Callable[[SourceEvent], None]:
+    """Whom the source of identity tells its news: the log, and whoever counts."""
+
+    def tell(event: SourceEvent) -> None:
+        _log_event(event)
+        telemetry.heard(event)
+
+    return tell
 
 
 def _log_event(event: SourceEvent) -> None:

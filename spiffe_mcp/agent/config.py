@@ -10,6 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Final, Protocol, TypeVar
 
+from spiffe_mcp.agent.admin_config import AdminConfig, read_admin
 from spiffe_mcp.audit import Fsync
 from spiffe_mcp.config import Section, read_file
 from spiffe_mcp.context import User
@@ -113,6 +114,7 @@ class AgentConfig:
     ingress: IngressConfig | None
     audit: AuditConfig
     connections: ConnectionsConfig = field(default_factory=ConnectionsConfig)
+    admin: AdminConfig | None = None
 
 
 def load(path: Path) -> AgentConfig:
@@ -128,6 +130,7 @@ def _agent(section: Section) -> AgentConfig:
         ingress=section.optional("ingress", lambda ingress: _ingress(ingress, identity)),
         audit=section.section("audit", _audit),
         connections=section.optional("connections", _connections) or ConnectionsConfig(),
+        admin=section.optional("admin", read_admin),
     )
     if config.egress is None and config.ingress is None:
         section.refuse("an agent needs 'egress', 'ingress' or both")

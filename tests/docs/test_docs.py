@@ -111,6 +111,7 @@ SECTIONS: Mapping[str, tuple[str | int, ...]] = {
     "ingress.servers": ("ingress", "servers", 0),
     "audit": ("audit",),
     "connections": ("connections",),
+    "admin": ("admin",),
 }
 
 
