@@ -6,8 +6,8 @@ SVID is there, and again if it is withdrawn or expires, they refuse.
 
 import asyncio
 import logging
-from collections.abc import Callable
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import Final
 from weakref import WeakSet
 
 from spiffe_mcp.agent import admin
+from spiffe_mcp.agent.admin_config import AdminConfig
 from spiffe_mcp.agent.config import AgentConfig
 from spiffe_mcp.agent.descriptors import capacity
 from spiffe_mcp.agent.load import load_site
@@ -60,7 +61,6 @@ async def run(
 
     Raises `Refused` for what cannot be started, alone or in an `ExceptionGroup`.
     """
-    identity = config.identity
     snapshots = Snapshots(clock)
     room = _capacity(config)
     async with AsyncExitStack() as stack:
@@ -69,26 +69,16 @@ async def run(
         http = HttpServer(tasks, Limits(connections=room.connections))
         stack.callback(http.close)
         telemetry = Telemetry(snapshots, log, clock)
-        source = WorkloadApiSource(
-            identity.socket, wanted=identity.wanted, clock=clock, on_event=_told(telemetry)
-        )
+        source = _source(config, clock, telemetry)
         sides = _Sides(config, clock, telemetry.observer)
         live = sides.live(snapshots)
+        seen, shown = telemetry.observer, config.audit.shown
         around = Surroundings(
-            snapshots,
-            telemetry.log,
-            config.audit.shown,
-            clock,
-            http,
-            live,
-            observer=telemetry.observer,
-            capacity=room,
+            snapshots, telemetry.log, shown, clock, http, live, observer=seen, capacity=room
         )
-        egress = ingress = told = None
-        if config.admin is not None:  # first: it tells why the others are not ready
-            telling = admin.serving(config.admin, telemetry.readiness.reasons, telemetry.registry(live))
-            told = await stack.enter_async_context(telling)
-            _LOG.info("admin: http://%s", told)
+        # First, for it tells why the others are not ready.
+        told = await stack.enter_async_context(_telling(config.admin, telemetry, live))
+        egress = ingress = None
         if config.egress is not None:
             sides.outward = outward = EgressListener(around, config.egress.servers, config.egress.user)
             stack.callback(outward.close)
@@ -145,14 +135,28 @@ def _capacity(config: AgentConfig) -> Capacity:
     return capacity(listeners=len(sides), pools=sum(len(side.servers) for side in sides))
 
 
-def _told(telemetry: Telemetry) -> Callable[[SourceEvent], None]:
-    """Whom the source of identity tells its news: the log, and whoever counts."""
+@asynccontextmanager
+async def _telling(
+    config: AdminConfig | None, telemetry: Telemetry, live: LiveConnections
+) -> AsyncIterator[Address | None]:
+    """The admin endpoint while inside, if there is to be one; yields where it is bound."""
+    if config is None:
+        yield None
+        return
+    async with admin.serving(config, telemetry.readiness.reasons, telemetry.registry(live)) as bound:
+        _LOG.info("admin: http://%s", bound)
+        yield bound
+
+
+def _source(config: AgentConfig, clock: Callable[[], datetime], telemetry: Telemetry) -> WorkloadApiSource:
+    """The agent's own source of identity, which tells its news to the log and to whoever counts."""
 
     def tell(event: SourceEvent) -> None:
         _log_event(event)
         telemetry.heard(event)
 
-    return tell
+    identity = config.identity
+    return WorkloadApiSource(identity.socket, wanted=identity.wanted, clock=clock, on_event=tell)
 
 
 def _log_event(event: SourceEvent) -> None:
