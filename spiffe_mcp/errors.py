@@ -70,6 +70,9 @@ class Reason(Enum):
     DELEGATED_ADDRESS = ("identity.delegated_address", HTTPStatus.SERVICE_UNAVAILABLE)
     DELEGATED_DENIED = ("identity.delegated_denied", HTTPStatus.SERVICE_UNAVAILABLE)
     DELEGATED_REJECTED = ("identity.delegated_rejected", HTTPStatus.SERVICE_UNAVAILABLE)
+    SOURCE_UNREACHABLE = ("identity.source_unreachable", HTTPStatus.SERVICE_UNAVAILABLE)
+    SVID_EXPIRED = ("identity.svid_expired", HTTPStatus.SERVICE_UNAVAILABLE)
+    SVID_NOT_YET_VALID = ("identity.svid_not_yet_valid", HTTPStatus.SERVICE_UNAVAILABLE)
 
     # -- configuration ---------------------------------------------------------------------------------------
     CONFIG_INVALID = ("config.invalid", HTTPStatus.INTERNAL_SERVER_ERROR)

@@ -5,29 +5,31 @@ SVID is there, and again if it is withdrawn or expires, they refuse.
 """
 
 import asyncio
-from collections.abc import Callable
-from contextlib import AsyncExitStack
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Final
 
+from spiffe_mcp.agent import admin
+from spiffe_mcp.agent.admin_config import AdminConfig
 from spiffe_mcp.agent.config import AgentConfig
-from spiffe_mcp.agent.descriptors import capacity
-from spiffe_mcp.agent.identities import log_event, own_source, workload_identities
+from spiffe_mcp.agent.descriptors import capacity, listeners_and_pools
+from spiffe_mcp.agent.identities import own_source, workload_identities
 from spiffe_mcp.agent.registries import Registries
 from spiffe_mcp.agent.reload import Reload
 from spiffe_mcp.agent.sides import Sides
+from spiffe_mcp.agent.telemetry import Telemetry
 from spiffe_mcp.audit import AuditLog
 from spiffe_mcp.http import HttpServer, Limits
 from spiffe_mcp.identity import SpiffeId
-from spiffe_mcp.mesh.capacity import Capacity
 from spiffe_mcp.mesh.exchange import Surroundings
 from spiffe_mcp.mesh.identity import Snapshots
-from spiffe_mcp.mesh.observer import Unobserved
 from spiffe_mcp.mesh.routes import Address
 
-BUSY_WORKLOADS: Final = 16  # of a node that keep idle hops to all servers at once
+_LOG: Final = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,7 @@ class Ready:
     spiffe_id: SpiffeId
     egress: Address | Path | None
     ingresses: tuple[Address, ...]
+    admin: Address | None = None
 
     @property
     def ingress(self) -> Address | None:
@@ -55,20 +58,23 @@ async def run(
 
     Raises `Refused` for what cannot be started, alone or in an `ExceptionGroup`.
     """
-    own = own_source(config.identity, clock, lambda event: log_event("the agent", event))
-    snapshots, room, observer = Snapshots(clock), _capacity(config), Unobserved()
-    workloads, link = workload_identities(config.identity, own, clock)
-    registries = Registries(clock, observer, config.connections.max_lifetime)
+    snapshots, room = Snapshots(clock), capacity(*listeners_and_pools(config))
     async with AsyncExitStack() as stack:
         log = stack.enter_context(AuditLog.open(config.audit.file, fsync=config.audit.fsync))
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
         http = HttpServer(tasks, Limits(connections=room.connections))
         stack.callback(http.close)
-        live = registries.of(snapshots)
+        telemetry = Telemetry(snapshots, log, clock)
+        own = own_source(config.identity, clock, telemetry.heard)
+        workloads, link = workload_identities(config.identity, own, clock, telemetry.heard_of)
+        registries = Registries(clock, telemetry.observer, config.connections.max_lifetime)
+        live, seen, shown = registries.of(snapshots), telemetry.observer, config.audit.shown
         around = Surroundings(
-            snapshots, log, config.audit.shown, clock, http, live, observer=observer, capacity=room
+            snapshots, telemetry.log, shown, clock, http, live, observer=seen, capacity=room
         )
         sides = Sides(stack, tasks, around, registries, workloads)
+        # First, for it tells why the others are not ready.
+        told = await stack.enter_async_context(_telling(config.admin, telemetry, registries))
         egress = None if config.egress is None else await sides.egress(config.egress)
         ingresses = tuple([await sides.ingress(part) for part in config.ingresses])
         if link is not None:
@@ -78,16 +84,19 @@ async def run(
         if reload is not None:
             reload.applied_by(sides.authorize)
         snapshot = await snapshots.first()
-        on_ready(Ready(snapshot.spiffe_id, egress, ingresses))
+        on_ready(Ready(snapshot.spiffe_id, egress, ingresses, told))
         await asyncio.Event().wait()  # until cancelled
 
 
-def _capacity(config: AgentConfig) -> Capacity:
-    """What the agent takes on; raises `Refused(DESCRIPTORS_TOO_FEW)`."""
-    pools = sum(len(ingress.servers) for ingress in config.ingresses)
-    listeners = len(config.ingresses)
-    if config.egress is not None:
-        callers = 1 if config.identity.workloads is None else BUSY_WORKLOADS
-        pools += len(config.egress.servers) * callers
-        listeners += 1
-    return capacity(listeners=listeners, pools=pools)
+@asynccontextmanager
+async def _telling(
+    config: AdminConfig | None, telemetry: Telemetry, registries: Registries
+) -> AsyncIterator[Address | None]:
+    """The admin endpoint while inside, if there is to be one; yields where it is bound."""
+    if config is None:
+        yield None
+        return
+    registry = telemetry.registry(registries, registries.identities)
+    async with admin.serving(config, telemetry.readiness.reasons, registry) as bound:
+        _LOG.info("admin: http://%s", bound)
+        yield bound

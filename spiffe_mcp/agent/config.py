@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final, Protocol, TypeVar
 
 from spiffe_mcp.agent import identity_config
+from spiffe_mcp.agent.admin_config import AdminConfig, read_admin
 from spiffe_mcp.agent.identity_config import SPIFFE_ID, IdentityConfig, ServerWorkload
 from spiffe_mcp.audit import Fsync
 from spiffe_mcp.config import Section, read_file
@@ -107,6 +108,7 @@ class AgentConfig:
     ingresses: tuple[IngressConfig, ...]
     audit: AuditConfig
     connections: ConnectionsConfig = field(default_factory=ConnectionsConfig)
+    admin: AdminConfig | None = None
 
 
 def load(path: Path) -> AgentConfig:
@@ -122,6 +124,7 @@ def _agent(section: Section) -> AgentConfig:
         ingresses=section.one_or_more("ingress", lambda ingress: _ingress(ingress, identity)),
         audit=section.section("audit", _audit),
         connections=section.optional("connections", _connections) or ConnectionsConfig(),
+        admin=section.optional("admin", read_admin),
     )
     if config.egress is None and not config.ingresses:
         section.refuse("an agent needs 'egress', 'ingress' or both")

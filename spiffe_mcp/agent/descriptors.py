@@ -8,12 +8,24 @@ import logging
 import resource
 from typing import Final
 
+from spiffe_mcp.agent.config import AgentConfig
 from spiffe_mcp.mesh.capacity import Capacity
+
+BUSY_WORKLOADS: Final = 16  # of a node, that keep idle hops to all servers at once
 
 _LOG: Final = logging.getLogger(__name__)
 
 
-def capacity(*, listeners: int, pools: int) -> Capacity:
+def listeners_and_pools(config: AgentConfig) -> tuple[int, int]:
+    """How many listeners the agent of `config` has, and how many pools of connections to servers."""
+    pools = sum(len(ingress.servers) for ingress in config.ingresses)
+    if config.egress is None:
+        return len(config.ingresses), pools
+    callers = 1 if config.identity.workloads is None else BUSY_WORKLOADS
+    return len(config.ingresses) + 1, pools + len(config.egress.servers) * callers
+
+
+def capacity(listeners: int, pools: int) -> Capacity:
     """What this process can take on; raises `Refused(DESCRIPTORS_TOO_FEW)`."""
     wanted = Capacity().descriptors(listeners=listeners, pools=pools)
     there = raised(wanted)

@@ -39,6 +39,7 @@ from spiffe_mcp.workload.process import Process
 
 Clock: TypeAlias = Callable[[], datetime]
 OnEvent: TypeAlias = Callable[[SourceEvent], None]
+Tell: TypeAlias = Callable[[str, SourceEvent], None]  # whose identity, and what its source says
 
 _LOG: Final = logging.getLogger(__name__)
 _Ask: TypeAlias = Callable[[Reference, Wanted, OnEvent], IdentitySource]
@@ -52,29 +53,32 @@ def own_source(config: IdentityConfig, clock: Clock, on_event: OnEvent) -> Workl
 class WorkloadIdentities:
     """Makes a source of identity for any workload of this node, always a new one: they share no key."""
 
-    def __init__(self, ask: _Ask, pods: Pods | None) -> None:
+    def __init__(self, ask: _Ask, pods: Pods | None, tell: Tell) -> None:
         self._ask = ask
         self._pods = pods
+        self._tell = tell
 
     @classmethod
-    def of_broker(cls, config: BrokerConfig, link: BrokerLink, clock: Clock) -> Self:
+    def of_broker(cls, config: BrokerConfig, link: BrokerLink, clock: Clock, tell: Tell) -> Self:
         """By the SPIFFE Broker API."""
 
-        def ask(reference: Reference, wanted: Wanted, tell: OnEvent) -> IdentitySource:
-            return BrokerSource(link, reference, wanted=wanted, clock=clock, on_event=tell)
+        def ask(reference: Reference, wanted: Wanted, on_event: OnEvent) -> IdentitySource:
+            return BrokerSource(link, reference, wanted=wanted, clock=clock, on_event=on_event)
 
-        return cls(ask, Pods() if config.reference is ReferenceKind.KUBERNETES else None)
+        return cls(ask, Pods() if config.reference is ReferenceKind.KUBERNETES else None, tell)
 
     @classmethod
-    def of_delegated(cls, config: DelegatedConfig, clock: Clock) -> Self:
+    def of_delegated(cls, config: DelegatedConfig, clock: Clock, tell: Tell) -> Self:
         """By SPIRE's Delegated Identity API."""
 
-        def ask(reference: Reference, wanted: Wanted, tell: OnEvent) -> IdentitySource:
+        def ask(reference: Reference, wanted: Wanted, on_event: OnEvent) -> IdentitySource:
             if not isinstance(reference, PidReference):
                 raise TypeError(f"{reference}: this API knows processes only")
-            return DelegatedSource(config.socket, reference.pid, wanted=wanted, clock=clock, on_event=tell)
+            return DelegatedSource(
+                config.socket, reference.pid, wanted=wanted, clock=clock, on_event=on_event
+            )
 
-        return cls(ask, None)
+        return cls(ask, None, tell)
 
     # -- local callers --------------------------------------------------------------------------------------
 
@@ -110,21 +114,21 @@ class WorkloadIdentities:
         return Found(LivingSource(source, process), process.close)
 
     def _asked(self, reference: Reference, wanted: Wanted) -> IdentitySource:
-        return self._ask(reference, wanted, partial(log_event, str(reference)))
+        return self._ask(reference, wanted, partial(self._tell, str(reference)))
 
 
 def workload_identities(
-    config: IdentityConfig, own: IdentitySource, clock: Clock
+    config: IdentityConfig, own: IdentitySource, clock: Clock, tell: Tell
 ) -> tuple[WorkloadIdentities | None, RelayedBrokerLink | None]:
     """Those of a node's workloads, if they are configured; and the way to the broker, which has to be run."""
     match config.workloads:
         case None:
             return None, None
         case DelegatedConfig() as delegated:
-            return WorkloadIdentities.of_delegated(delegated, clock), None
+            return WorkloadIdentities.of_delegated(delegated, clock, tell), None
         case BrokerConfig() as broker:
             link = RelayedBrokerLink(broker.socket, own, server=broker.server, clock=clock)
-            return WorkloadIdentities.of_broker(broker, link, clock), link
+            return WorkloadIdentities.of_broker(broker, link, clock, tell), link
 
 
 def _reference(process: Process, pod: PodUid | None) -> Reference:

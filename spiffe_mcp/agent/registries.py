@@ -3,11 +3,12 @@
 A workload's registry goes with the workload; nobody has to take it off a list.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from random import SystemRandom
 from weakref import WeakSet
 
+from spiffe_mcp.identity.state import IdentityState
 from spiffe_mcp.mesh.identity import Snapshots
 from spiffe_mcp.mesh.live import LiveConnections
 from spiffe_mcp.mesh.observer import Observer
@@ -21,6 +22,11 @@ class Registries:
         self._observer = observer
         self._longest = longest
         self._made: WeakSet[LiveConnections] = WeakSet()
+        self._followed: WeakSet[Snapshots] = WeakSet()
+
+    def __len__(self) -> int:
+        """How many connections are live."""
+        return sum(map(len, tuple(self._made)))
 
     def of(self, snapshots: Snapshots) -> LiveConnections:
         """The live connections of the identity that `snapshots` follows; they have to be run."""
@@ -32,7 +38,15 @@ class Registries:
             longest=self._longest,
         )
         self._made.add(made)
+        self._followed.add(snapshots)
         return made
+
+    def identities(self, besides: Snapshots) -> Iterator[IdentityState]:
+        """Every identity that is held, but for the one of `besides`."""
+        for snapshots in tuple(self._followed):
+            newest = snapshots.newest
+            if newest is not None and snapshots is not besides:
+                yield newest.identity
 
     def recheck(self) -> None:
         """Something has changed by which all connections are judged."""

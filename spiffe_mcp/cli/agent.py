@@ -59,7 +59,7 @@ async def _serve(config: AgentConfig, reload: Reload) -> None:
 
 
 def _announce(ready: Ready) -> None:
-    sides = {"egress": ready.egress, "ingress": ready.ingress}
+    sides = {"egress": ready.egress, "ingress": ready.ingress, "admin": ready.admin}
     listening = {side: str(address) for side, address in sides.items() if address is not None}
     typer.echo(json.dumps({"event": "ready", "spiffe_id": str(ready.spiffe_id), **listening}))
     sys.stdout.flush()

@@ -46,6 +46,11 @@ class Snapshots:
             self._ready.clear()
         return self._newest
 
+    @property
+    def newest(self) -> Snapshot | None:
+        """The newest snapshot, whether or not it is valid: to tell of, never to begin with."""
+        return self._newest
+
     def _snapshot(self, state: IdentityState | None) -> Snapshot | None:
         return None if state is None else Snapshot.of(state, TlsIdentity(state, self._clock))
 

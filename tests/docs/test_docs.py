@@ -117,6 +117,7 @@ SECTIONS: Mapping[str, tuple[str | int, ...]] = {
     "ingress.workload.pod": ("ingress", 0, "workload", "pod"),
     "audit": ("audit",),
     "connections": ("connections",),
+    "admin": ("admin",),
 }
 
 

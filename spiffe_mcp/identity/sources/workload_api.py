@@ -5,7 +5,8 @@ Leaves: `Update`s, still unread. The messages are those of the `spiffe` package;
 ADR 0002.
 """
 
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
 from datetime import datetime
 from typing import Final
 
@@ -51,10 +52,9 @@ class _WorkloadApi:
         self._socket = socket
 
     async def follow(self, take: Callable[[Message], None]) -> None:
-        request = workload_pb2.X509SVIDRequest().SerializeToString()
-        async with open_channel(self._socket) as channel:
-            async for message in messages(channel, _METHOD, request, _METADATA):
-                take(_read(message))
+        async with aclosing(_messages(self._socket)) as offered:
+            async for message in offered:
+                take(message)
 
     def ending(self, code: grpc.StatusCode, detail: str) -> Ending:
         """Workload Endpoint section 6. Our SVID is withdrawn by one code only; all else may pass."""
@@ -63,6 +63,22 @@ class _WorkloadApi:
         if code is grpc.StatusCode.PERMISSION_DENIED:
             return Denied(Reason.WORKLOAD_API_DENIED, detail)
         return Disconnected(code.name, detail)
+
+
+async def ask_once(socket: str) -> Message:
+    """The first message that the API at `socket` has for this process, unjudged, for whoever only looks.
+
+    Raises `grpc.aio.AioRpcError` if there is none.
+    """
+    async with aclosing(_messages(socket)) as answers:
+        return await anext(answers, PartRefused("message", Reason.WORKLOAD_API_INCOMPLETE, "none came"))
+
+
+async def _messages(socket: str) -> AsyncGenerator[Message, None]:
+    request = workload_pb2.X509SVIDRequest().SerializeToString()
+    async with open_channel(socket) as channel:
+        async for message in messages(channel, _METHOD, request, _METADATA):
+            yield _read(message)
 
 
 def _read(message: bytes) -> Message:
