@@ -8,7 +8,7 @@ of what is carried. It knows no protocol inside and no rule of trust.
 Nobody else gets at what it lends, which is this agent's identity:
  (1) the socket stands in a directory that only this user may enter;
  (2) a connection is taken only from this very process (SO_PEERCRED, unix(7));
- (3) nothing is read from it before the peer at the target is verified.
+ (3) nothing of it is passed on before the peer at the target is verified.
 """
 
 import asyncio
@@ -25,6 +25,7 @@ from spiffe_mcp.errors import Refused
 from spiffe_mcp.tls.session import TlsSession
 from spiffe_mcp.tls.transport import TlsProtocol
 
+_MAX_EARLY_BYTES: Final = 64 * 1024  # from a client that does not wait for the handshake
 _UCRED: Final = struct.Struct("3i")  # pid, uid, gid
 
 
@@ -80,10 +81,11 @@ class TlsRelay:
 
         try:
             session = self._session()
-            await loop.create_unix_connection(
+            _, dialled = await loop.create_unix_connection(
                 lambda: TlsProtocol(session, on_secured=lambda _: local.far, on_refused=on_refused),
                 path=str(self._target),
             )
+            local.follow(dialled)
         except Refused as refused:
             self._fail(local, str(refused))
         except OSError as error:
@@ -100,23 +102,21 @@ class _End(asyncio.Protocol):
     def __init__(self) -> None:
         self._other: _End
         self._transport: asyncio.Transport | None = None
+        self._early = bytearray()  # what is to be written once this side is there
 
     def join(self, other: "_End") -> None:
         """Make `other` the other side."""
         self._other = other
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Wait for the other side before anything is read (3)."""
+        """Send what has waited for it (3)."""
         self._transport = cast("asyncio.Transport", transport)
-        self.hold()
-        if self._other.met():
-            self.let_read()
-            self._other.let_read()
+        self.write(bytes(self._early))
+        self._early.clear()
+        self._other.let_read()
 
-    def met(self) -> bool:
-        """Whether this side is there; if it has gone by now, the other side goes too."""
-        if self._transport is not None and self._transport.is_closing():
-            self._other.abort()
+    def is_there(self) -> bool:
+        """Whether this side is, or was, connected."""
         return self._transport is not None
 
     def data_received(self, data: bytes) -> None:
@@ -125,7 +125,11 @@ class _End(asyncio.Protocol):
 
     def write(self, data: bytes) -> None:
         """Send what the other side read."""
-        if (transport := self._open()) is not None:
+        if self._transport is None:
+            self._early += data
+            if len(self._early) > _MAX_EARLY_BYTES:  # not before: whoever does not read sees no end either
+                self._other.hold()
+        elif (transport := self._open()) is not None:
             transport.write(data)
 
     def pause_writing(self) -> None:
@@ -175,6 +179,8 @@ class _Local(_End):
         self.far.join(self)
         self._on_made = on_made
         self._on_lost = on_lost
+        self._dialled: TlsProtocol | None = None
+        self._is_lost = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take it if it is our own (2)."""
@@ -184,10 +190,19 @@ class _Local(_End):
         else:
             self.abort()
 
+    def follow(self, dialled: TlsProtocol) -> None:
+        """The other side is being proved; it is not waited for once this one has gone."""
+        self._dialled = dialled
+        if self._is_lost:
+            dialled.abort()
+
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget it."""
         super().connection_lost(exc)
         self._on_lost(self)
+        self._is_lost = True
+        if self._dialled is not None and not self.far.is_there():
+            self._dialled.abort()
 
 
 def _pid_of_peer(transport: asyncio.BaseTransport) -> int:

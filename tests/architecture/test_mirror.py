@@ -32,6 +32,8 @@ EXCEPTIONS = {
     "http/messages.py": "seen on the wire: tests/unit/http/test_server.py, tests/unit/http/test_client.py",
     "http/reply.py": "seen on the wire: tests/unit/http/test_server.py",
     "identity/sources/events.py": "data only",
+    "identity/sources/proto/broker_pb2.py": "generated: tests/unit/identity/sources/test_protos.py",
+    "identity/sources/proto/delegated_identity_pb2.py": "generated, as its neighbour",
     "identity/sources/source.py": "a protocol, without code of its own",
     "mesh/egress_listener.py": "needs sockets: tests/integration",
     "mesh/exchange.py": "data only",
@@ -41,7 +43,10 @@ EXCEPTIONS = {
     "policy/tokens.py": "seen through what is read off a policy: tests/unit/policy/test_source.py",
 }
 # Test files about what several modules do together.
-TOGETHER = {"unit/http/test_over_tls.py": "HTTP inside TLS"}
+TOGETHER = {
+    "unit/http/test_over_tls.py": "HTTP inside TLS",
+    "unit/identity/sources/test_protos.py": "the generated code, all of it",
+}
 MODULES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py") if path.name != "__init__.py")
 
 

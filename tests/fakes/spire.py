@@ -19,19 +19,26 @@ def is_installed() -> bool:
 
 @contextlib.contextmanager
 def running_spire(
-    tmp_path: Path, trust_domain: str = "mesh.test", entries: Iterable[tuple[str, int]] = ()
+    tmp_path: Path,
+    trust_domain: str = "mesh.test",
+    entries: Iterable[tuple[str, int]] = (),
+    *,
+    mesh_agent: str = "",
 ) -> Iterator[str]:
     """SPIRE with an entry for each (SPIFFE ID, uid); yields the Workload API's address, `unix:///...`.
 
-    Without entries, `/ai-agent` and `/mcp/demo` of the trust domain are the current user's. The SVIDs of the
-    current user are there when the block begins; another user's may take a second more. The state stands
-    elsewhere if `tmp_path` is too long for a socket.
+    `mesh_agent` is who may ask for the SVIDs of others, at `broker/broker.sock` and `admin/admin.sock` of the
+    state. Without entries, `/ai-agent` and `/mcp/demo` of the trust domain are the current user's. The SVIDs
+    of the current user are there when the block begins; another user's may take a second more. The state
+    stands elsewhere if `tmp_path` is too long for a socket.
     """
     with _short_enough(tmp_path) as directory:
         arguments = ["--dir", str(directory), "--trust-domain", trust_domain]
         registered = [
             argument for spiffe_id, uid in entries for argument in ("--entry", f"{spiffe_id}={uid}")
         ]
+        if mesh_agent:
+            registered += ["--mesh-agent", mesh_agent]
         try:
             yield run("up", *arguments, *registered).stdout.splitlines()[-1]
         finally:

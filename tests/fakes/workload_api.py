@@ -17,7 +17,9 @@ from typing import Self
 import grpc
 from spiffe._proto import workload_pb2
 
+from spiffe_mcp.identity.update import Update
 from tests.fakes.mini_ca import MiniCa
+from tests.fakes.streams import Context, FakeServer, Script
 
 METHOD = "FetchX509SVID"
 
@@ -45,21 +47,35 @@ def message(
     return bytes(response.SerializeToString())
 
 
+def encoded(update: Update) -> bytes:
+    """`update` as it goes over the wire."""
+    svids = [
+        workload_pb2.X509SVID(
+            spiffe_id=part.spiffe_id,
+            x509_svid=part.chain,
+            x509_svid_key=part.key,
+            bundle=part.bundle,
+            hint=part.hint,
+        )
+        for part in update.svids
+    ]
+    response = workload_pb2.X509SVIDResponse(svids=svids, federated_bundles=update.federated)
+    return bytes(response.SerializeToString())
+
+
 class FakeWorkloadApi:
     """The server. `metadata` holds what each caller sent, one mapping a stream."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
-        self._server: grpc.aio.Server | None = None
-        self._answer: bytes | grpc.StatusCode | None = None
-        self._changed = asyncio.Event()
+        self._server = FakeServer(path)
         self._asked = asyncio.Event()
+        self.script = Script()
         self.metadata: list[dict[str, str | bytes]] = []
 
     @property
     def address(self) -> str:
         """What a client is configured with."""
-        return f"unix://{self._path}"
+        return self._server.address
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -70,18 +86,12 @@ class FakeWorkloadApi:
 
     async def start(self) -> None:
         """Listen; return once connections are accepted."""
-        self._server = grpc.aio.server()
         handler: grpc.RpcMethodHandler[bytes, bytes] = grpc.unary_stream_rpc_method_handler(self._fetch)
-        service = grpc.method_handlers_generic_handler("SpiffeWorkloadAPI", {METHOD: handler})
-        self._server.add_generic_rpc_handlers((service,))
-        self._server.add_insecure_port(self.address)
-        await self._server.start()
+        await self._server.start(grpc.method_handlers_generic_handler("SpiffeWorkloadAPI", {METHOD: handler}))
 
     async def stop(self) -> None:
         """Cut every stream and remove the socket, as an agent that dies."""
-        if self._server is not None:
-            await self._server.stop(grace=None)
-            self._server = None
+        await self._server.stop()
 
     async def asked(self) -> None:
         """Wait for the next stream to be opened."""
@@ -89,29 +99,15 @@ class FakeWorkloadApi:
 
     def push(self, response: bytes) -> None:
         """Send this to everybody."""
-        self._say(response)
+        self.script.say(response)
 
     def deny(self, code: grpc.StatusCode = grpc.StatusCode.PERMISSION_DENIED) -> None:
         """End every stream with `code`, and answer new ones with it."""
-        self._say(code)
+        self.script.end(code)
 
-    def _say(self, answer: bytes | grpc.StatusCode) -> None:
-        self._answer = answer
-        self._changed.set()
-        self._changed = asyncio.Event()
-
-    async def _fetch(
-        self, _request: bytes, context: grpc.aio.ServicerContext[bytes, bytes]
-    ) -> AsyncIterator[bytes]:
+    async def _fetch(self, _request: bytes, context: Context) -> AsyncIterator[bytes]:
         self.metadata.append(dict(context.invocation_metadata() or ()))
         self._asked.set()
         self._asked = asyncio.Event()
-        while True:
-            changed, answer = self._changed, self._answer
-            if isinstance(answer, grpc.StatusCode):
-                if answer is grpc.StatusCode.OK:
-                    return
-                await context.abort(answer, "as the test wants it\n")
-            elif answer is not None:
-                yield answer
-            await changed.wait()
+        async for message in self.script.play(context):
+            yield message

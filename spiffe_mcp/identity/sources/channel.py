@@ -6,7 +6,7 @@ an API.
 """
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final, TypeAlias
@@ -47,7 +47,7 @@ def open_channel(socket: str) -> grpc.aio.Channel:
 
 async def messages(
     channel: grpc.aio.Channel, method: str, request: bytes, metadata: Metadata = ()
-) -> AsyncIterator[bytes]:
+) -> AsyncGenerator[bytes, None]:
     """The messages of one stream to its end; raises `grpc.aio.AioRpcError` if that is not a good one."""
     call: _Call = channel.unary_stream(method, request_serializer=None, response_deserializer=None)
     async for message in call(request, metadata=metadata):

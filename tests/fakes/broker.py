@@ -1,0 +1,112 @@
+"""A SPIFFE broker for tests: real gRPC, real mutual TLS, and the behaviour that was measured on SPIRE 1.15.3.
+
+    async with FakeBroker(tmp_path / "broker.sock", ca) as broker:
+        broker.offer(PidReference(1), update)           # to the streams of this reference
+        broker.of(PidReference(1)).turn_away(grpc.StatusCode.NOT_FOUND)      # it is gone; streams go on
+
+A reference that nobody has said anything of has no identity yet: OK and an empty list, as SPIRE answers. `ca`
+is the authority of the broker's own SVID and of the agents that it lets in; it has to live now.
+"""
+
+import ssl
+from collections import defaultdict
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+from typing import Final, Self
+
+import grpc
+from cryptography.hazmat.primitives import serialization
+
+from spiffe_mcp.identity.sources.proto import broker_pb2
+from spiffe_mcp.identity.sources.reference import KubernetesReference, PidReference, Reference
+from spiffe_mcp.identity.update import Update
+from tests.fakes.mini_ca import MiniCa
+from tests.fakes.streams import Context, FakeServer, Script
+
+SPIRE_AGENT: Final = "/spire/agent/join_token/fake"  # the kind of ID that SPIRE's broker shows
+NOBODY: Final = broker_pb2.SubscribeToX509SVIDResponse().SerializeToString()
+
+
+def encoded(update: Update) -> bytes:
+    """`update` as the broker sends it."""
+    svids = [
+        broker_pb2.X509SVID(
+            spiffe_id=part.spiffe_id,
+            x509_svid=part.chain,
+            x509_svid_key=part.key,
+            bundle=part.bundle,
+            hint=part.hint,
+        )
+        for part in update.svids
+    ]
+    response = broker_pb2.SubscribeToX509SVIDResponse(svids=svids, federated_bundles=update.federated)
+    return response.SerializeToString()
+
+
+class FakeBroker:
+    """The broker. `callers` holds the SPIFFE ID that each stream's caller has proved."""
+
+    def __init__(self, path: Path, ca: MiniCa, server: str = SPIRE_AGENT) -> None:
+        self._server = FakeServer(path, _credentials(ca, server))
+        self._scripts: Mapping[Reference, Script] = defaultdict(lambda: Script(NOBODY))
+        self.callers: list[str] = []
+
+    @property
+    def address(self) -> str:
+        """What a client is configured with."""
+        return self._server.address
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+
+    async def start(self) -> None:
+        """Listen; return once connections are accepted."""
+        handler: grpc.RpcMethodHandler[bytes, bytes] = grpc.unary_stream_rpc_method_handler(self._subscribe)
+        await self._server.start(
+            grpc.method_handlers_generic_handler("spiffe.broker.API", {"SubscribeToX509SVID": handler})
+        )
+
+    async def stop(self) -> None:
+        """Cut every stream and remove the socket, as an agent that dies."""
+        await self._server.stop()
+
+    def of(self, reference: Reference) -> Script:
+        """What the streams of this workload are told."""
+        return self._scripts[reference]
+
+    def offer(self, reference: Reference, update: Update) -> None:
+        """Give the workload these SVIDs; none: it has no identity."""
+        self.of(reference).say(encoded(update))
+
+    async def _subscribe(self, request: bytes, context: Context) -> AsyncIterator[bytes]:
+        self.callers += [caller.decode() for caller in context.auth_context()["peer_spiffe_id"]]
+        if dict(context.invocation_metadata() or ()).get("broker.spiffe.io") != "true":
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "security header missing from request")
+        async for message in self.of(_reference(request)).play(context):
+            yield message
+
+
+def _reference(request: bytes) -> Reference:
+    packed = broker_pb2.SubscribeToX509SVIDRequest.FromString(request).reference.reference
+    process = broker_pb2.WorkloadPIDReference()
+    if packed.Unpack(process):
+        return PidReference(process.pid)
+    named = broker_pb2.KubernetesObjectReference()
+    assert packed.Unpack(named), packed.type_url
+    return KubernetesReference(
+        named.uid, named.key.namespace, named.key.name, named.type.plural, named.type.group
+    )
+
+
+def _credentials(ca: MiniCa, server: str) -> grpc.ServerCredentials:
+    svid = ca.issue(server)
+    key = svid.key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    chain = "".join(map(ssl.DER_cert_to_PEM_cert, svid.chain_der)).encode()
+    roots = "".join(map(ssl.DER_cert_to_PEM_cert, ca.bundle_der)).encode()
+    return grpc.ssl_server_credentials([(key, chain)], root_certificates=roots, require_client_auth=True)

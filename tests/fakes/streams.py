@@ -1,0 +1,124 @@
+"""What a fake SPIFFE agent tells its streams: bytes as the test has them, and the statuses that end a stream.
+
+script = Script()
+script.say(message)                              # to every open stream, and first of all to every new one
+script.end(grpc.StatusCode.PERMISSION_DENIED)    # to everybody, now and until something is said again
+script.turn_away(grpc.StatusCode.NOT_FOUND)      # to new streams only: open ones go on, as SPIRE's do
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+import grpc
+
+Context: TypeAlias = "grpc.aio.ServicerContext[bytes, bytes]"
+
+
+@dataclass(frozen=True)
+class Status:
+    """How a stream ends. The text is hostile enough to break a log line that is not careful."""
+
+    code: grpc.StatusCode
+    detail: str = "as the test wants it\n"
+
+
+class Script:
+    """What the streams of one workload are told."""
+
+    def __init__(self, answer: bytes | None = None) -> None:
+        self._answer: bytes | Status | None = answer
+        self._serial = 1  # of the answer
+        self._turned_away: Status | None = None
+        self._changed = asyncio.Event()
+        self.open = 0  # streams that are open now
+        self.opened = 0  # streams that were ever opened
+
+    def say(self, answer: bytes) -> None:
+        """Send this to everybody."""
+        self._change(answer)
+
+    def end(self, code: grpc.StatusCode, detail: str = Status.detail) -> None:
+        """End every stream, and answer new ones so."""
+        self._change(Status(code, detail))
+
+    def silence(self) -> None:
+        """Say nothing to whoever comes from now on."""
+        self._answer = None
+
+    def turn_away(self, code: grpc.StatusCode, detail: str = Status.detail) -> None:
+        """End new streams. Open ones go on, and are told what is said later."""
+        self._turned_away = Status(code, detail)
+
+    def admit(self) -> None:
+        """Turn nobody away any more."""
+        self._turned_away = None
+
+    async def until_opened(self, streams: int) -> None:
+        """Wait until this many streams have been opened, from the first on."""
+        while self.opened < streams:
+            await self._changed.wait()
+
+    async def play(self, context: Context) -> AsyncIterator[bytes]:
+        """One stream from its beginning to its end."""
+        self.open += 1
+        self.opened += 1
+        self._wake()
+        try:
+            if self._turned_away is not None:
+                await context.abort(self._turned_away.code, self._turned_away.detail)
+            said = 0
+            while True:
+                changed, answer = self._changed, self._answer
+                if isinstance(answer, Status):
+                    if answer.code is grpc.StatusCode.OK:
+                        return
+                    await context.abort(answer.code, answer.detail)
+                elif answer is not None and said != self._serial:
+                    said = self._serial
+                    yield answer
+                await changed.wait()
+        finally:
+            self.open -= 1
+            self._wake()
+
+    def _change(self, answer: bytes | Status) -> None:
+        self._answer = answer
+        self._serial += 1
+        self._wake()
+
+    def _wake(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+
+class FakeServer:
+    """A gRPC server on a Unix socket that can die and come back on the same path."""
+
+    def __init__(self, path: Path, credentials: grpc.ServerCredentials | None = None) -> None:
+        self._path = path
+        self._credentials = credentials
+        self._server: grpc.aio.Server | None = None
+
+    @property
+    def address(self) -> str:
+        """What a client is configured with."""
+        return f"unix://{self._path}"
+
+    async def start(self, *services: grpc.GenericRpcHandler) -> None:
+        """Listen; return once connections are accepted."""
+        self._server = grpc.aio.server()
+        self._server.add_generic_rpc_handlers(services)
+        if self._credentials is None:
+            self._server.add_insecure_port(self.address)
+        else:
+            self._server.add_secure_port(self.address, self._credentials)
+        await self._server.start()
+
+    async def stop(self) -> None:
+        """Cut every stream and remove the socket, as an agent that dies."""
+        if self._server is not None:
+            await self._server.stop(grace=None)
+            self._server = None

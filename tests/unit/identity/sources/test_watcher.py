@@ -1,0 +1,261 @@
+"""The watcher on a scripted API: how subscriptions follow each other, and what is said of what happens."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+import grpc
+import pytest
+
+from spiffe_mcp.errors import Reason, Refused
+from spiffe_mcp.identity.sources import watcher
+from spiffe_mcp.identity.sources.events import Denied, Disconnected, Ending, Rejected, Updated
+from spiffe_mcp.identity.sources.watcher import Message, NotIssued, Watcher
+from spiffe_mcp.identity.update import PartRefused, SvidPart, Update
+from spiffe_mcp.identity.wanted import FirstOffered
+from tests.fakes.mini_ca import HOUR, NOW, MiniCa
+from tests.fakes.watch import PATIENCE, Clock, Watch
+
+CA = MiniCa("a.test")
+SOON = timedelta(milliseconds=20)
+
+
+def update(path: str = "/w", *, federated: dict[str, bytes] | None = None, **deviations: object) -> Update:
+    chain, key = CA.issue_der(path, **deviations)
+    part = SvidPart(f"spiffe://a.test{path}", b"".join(chain), key, b"".join(CA.bundle_der))
+    return Update((part,), federated or {})
+
+
+@dataclass
+class Subscription:
+    """One subscription as the source made it: the test answers it and ends it."""
+
+    take: Callable[[Message], None]
+    ended: asyncio.Future[None]
+
+    def fail(self, code: grpc.StatusCode) -> None:
+        none = grpc.aio.Metadata()
+        self.ended.set_exception(grpc.aio.AioRpcError(code, none, none, details="said\n"))
+
+
+@dataclass
+class ScriptedApi:
+    """An API whose every subscription waits for the test."""
+
+    rejected: Reason = Reason.BROKER_REJECTED
+    subscriptions: list[Subscription] = field(default_factory=list)
+    open: int = 0
+    most_open: int = 0
+    _news: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def follow(self, take: Callable[[Message], None]) -> None:
+        ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.subscriptions.append(Subscription(take, ended))
+        self._changed(1)
+        try:
+            await ended
+        finally:
+            self._changed(-1)
+
+    def ending(self, code: grpc.StatusCode, detail: str) -> Ending:
+        if code is grpc.StatusCode.INVALID_ARGUMENT:
+            return Rejected(detail)
+        if code is grpc.StatusCode.PERMISSION_DENIED:
+            return Denied(Reason.BROKER_DENIED, detail)
+        return Disconnected(code.name, detail)
+
+    async def nth(self, number: int) -> Subscription:
+        await self.until(lambda: len(self.subscriptions) >= number)
+        return self.subscriptions[number - 1]
+
+    async def until(self, holds: Callable[[], bool]) -> None:
+        async with asyncio.timeout(PATIENCE):
+            while not holds():
+                await self._news.wait()
+
+    def _changed(self, opened: int) -> None:
+        self.open += opened
+        self.most_open = max(self.open, self.most_open)
+        self._news.set()
+        self._news = asyncio.Event()
+
+
+def watching(api: ScriptedApi, refresh: timedelta | None = None, clock: Clock | None = None) -> Watch:
+    time = clock or Clock(NOW)
+    return Watch(lambda hear: Watcher(api, wanted=FirstOffered(), clock=time, on_event=hear, refresh=refresh))
+
+
+@asynccontextmanager
+async def watched(
+    api: ScriptedApi, refresh: timedelta | None = None, clock: Clock | None = None
+) -> AsyncIterator[Watch]:
+    async with watching(api, refresh, clock).running() as watch:
+        yield watch
+
+
+async def test_a_subscription_lasts_as_long_as_it_will_where_none_is_due() -> None:
+    api = ScriptedApi()
+    async with watched(api) as watch:
+        (await api.nth(1)).take(update())
+        await watch.updated()
+        await asyncio.sleep(0)
+        assert len(api.subscriptions) == 1
+
+
+async def test_a_refresh_is_not_felt() -> None:
+    """The older subscription ends when the newer is answered, and the same answer changes nothing."""
+    api, same = ScriptedApi(), update()
+    async with watched(api, SOON) as watch:
+        (await api.nth(1)).take(same)
+        state = await watch.updated()
+        for number in range(2, 6):
+            newest = await api.nth(number)
+            assert api.open == 2
+            newest.take(same)
+            await api.until(lambda: api.open == 1)
+        assert watch.current is state
+        assert watch.said == [Updated(state)]
+        assert api.most_open == 2
+
+
+async def test_a_subscription_that_is_slow_to_be_answered_is_not_overtaken() -> None:
+    api = ScriptedApi()
+    async with watched(api, SOON) as watch:
+        first = await api.nth(1)
+        first.take(update("/old"))
+        await watch.updated()
+        slow = await api.nth(2)
+        first.take(update("/new"))  # meanwhile the older one is followed
+        assert (await watch.updated()).svid.spiffe_id.path == "/new"
+        await asyncio.sleep(2 * SOON.total_seconds())  # what must not happen has no event
+        assert len(api.subscriptions) == 2
+        slow.take(update("/newest"))
+        assert (await watch.updated()).svid.spiffe_id.path == "/newest"
+        await api.nth(3)
+
+
+async def test_an_older_subscription_says_nothing_once_the_newer_is_answered() -> None:
+    api = ScriptedApi()
+    async with watched(api, SOON) as watch:
+        first = await api.nth(1)
+        first.take(update())
+        await watch.updated()
+        (await api.nth(2)).take(NotIssued())
+        await watch.next(Denied)
+        await api.until(lambda: api.open == 1)
+        assert first.ended.cancelled()
+        assert watch.current is None
+
+
+@pytest.mark.parametrize(
+    ("code", "kept"), [(grpc.StatusCode.PERMISSION_DENIED, False), (grpc.StatusCode.UNAVAILABLE, True)]
+)
+async def test_what_a_fresh_subscription_is_told_counts_though_the_older_one_lives(
+    code: grpc.StatusCode, kept: bool
+) -> None:
+    api = ScriptedApi()
+    async with watched(api, SOON) as watch:
+        first = await api.nth(1)
+        first.take(update())
+        state = await watch.updated()
+        (await api.nth(2)).fail(code)
+        await watch.next(Disconnected if kept else Denied)
+        assert watch.current is (state if kept else None)
+        await api.nth(3)
+        assert first.ended.cancelled()
+
+
+async def test_a_subscription_that_the_older_one_does_not_outlive_is_waited_for() -> None:
+    api = ScriptedApi()
+    async with watched(api, SOON) as watch:
+        first = await api.nth(1)
+        first.take(update())
+        await watch.updated()
+        newer = await api.nth(2)
+        first.fail(grpc.StatusCode.UNAVAILABLE)
+        await api.until(lambda: api.open == 1)
+        newer.take(update("/x"))
+        assert (await watch.updated()).svid.spiffe_id.path == "/x"
+
+
+async def test_a_request_that_is_called_invalid_ends_the_source_and_drops_the_keys() -> None:
+    api = ScriptedApi()
+    watch = watching(api)
+    running = asyncio.gather(watch.source.run(), return_exceptions=True)
+    first = await api.nth(1)
+    first.take(update())
+    await watch.updated()
+    first.fail(grpc.StatusCode.INVALID_ARGUMENT)
+    (refused,) = await running
+    assert isinstance(refused, Refused)
+    assert refused.reason is Reason.BROKER_REJECTED
+    assert watch.said[-1] == Rejected("'said\\n'")
+    assert watch.current is None
+
+
+async def test_a_source_may_say_that_the_keys_may_not_be_kept() -> None:
+    api = ScriptedApi()
+    async with watched(api) as watch:
+        first = await api.nth(1)
+        first.take(update())
+        await watch.updated()
+        first.ended.set_exception(Refused(Reason.BROKER_NO_IDENTITY))
+        assert (await watch.next(Denied)).reason is Reason.BROKER_NO_IDENTITY
+        assert watch.current is None
+        (await api.nth(2)).take(update())
+        await watch.updated()
+
+
+async def test_what_lasts_is_said_once_and_again_when_it_comes_back() -> None:
+    api = ScriptedApi()
+    bad = update(federated={"spiffe://b.test": b"garbage"})
+    async with watched(api, SOON) as watch:
+        for number in (1, 2, 3):
+            (await api.nth(number)).take(NotIssued())
+        for number in (4, 5):
+            (await api.nth(number)).take(bad)
+        (await api.nth(6)).take(update())
+        (await api.nth(7)).take(bad)
+        (await api.nth(8)).take(NotIssued())
+        await api.nth(9)
+    assert [type(event) for event in watch.said] == [Denied, PartRefused, Updated, Updated, PartRefused, Updated, Denied]  # fmt: skip  # noqa: E501
+
+
+@pytest.mark.parametrize("wrong_by", [-HOUR, 2 * HOUR])
+async def test_an_svid_that_a_wrong_clock_refused_is_taken_when_the_clock_is_right(
+    monkeypatch: pytest.MonkeyPatch, wrong_by: timedelta
+) -> None:
+    monkeypatch.setattr(watcher, "JUDGE_AGAIN_SECONDS", SOON.total_seconds())
+    api, clock = ScriptedApi(), Clock(NOW + wrong_by)
+    async with watched(api, clock=clock) as watch:
+        (await api.nth(1)).take(update())
+        refused = await watch.next(PartRefused)
+        assert refused.reason in {Reason.CERTIFICATE_EXPIRED, Reason.CERTIFICATE_NOT_YET_VALID}
+        assert watch.current is None
+        clock.now = NOW
+        assert (await watch.updated()).valid_at(NOW)
+        assert len(api.subscriptions) == 1
+
+
+async def test_a_message_that_waits_for_the_clock_does_not_outlive_a_withdrawal(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(watcher, "JUDGE_AGAIN_SECONDS", SOON.total_seconds())
+    api, clock = ScriptedApi(), Clock(NOW - HOUR)
+    async with watched(api, clock=clock) as watch:
+        first = await api.nth(1)
+        first.take(update())
+        await watch.next(PartRefused)
+        first.take(NotIssued())
+        await watch.next(Denied)
+        clock.now = NOW
+        await asyncio.sleep(3 * SOON.total_seconds())  # what must not happen has no event
+        assert watch.current is None
+
+
+def test_what_the_other_side_says_is_bounded_and_cannot_break_a_line() -> None:
+    assert watcher.printable("a\nb\x1b[31m") == r"'a\nb\x1b[31m'"
+    assert len(watcher.printable("x" * 10_000)) == 202
+    assert watcher.printable(None) == "''"
