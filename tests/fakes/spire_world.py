@@ -17,6 +17,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+import pytest
+
 from spiffe_mcp.identity import AllowedIds, IdPattern, SpiffeId
 from spiffe_mcp.identity.sources.broker import BrokerSource
 from spiffe_mcp.identity.sources.delegated import DelegatedSource
@@ -107,9 +109,18 @@ def running(folder: Path) -> Iterator[Spire]:
 
 @contextmanager
 def process_of(uid: int) -> Iterator["subprocess.Popen[bytes]"]:
-    """A process of another user, that does nothing."""
-    with subprocess.Popen(["/bin/sleep", "600"], user=uid, group=uid, cwd="/") as process:
+    """A process of another user, that does nothing, and that is no longer ours when it is yielded.
+
+    Not by `Popen(user=...)`: that forks, and gRPC's threads do not stand it (a child was seen that stayed as
+    it was, under our own user, and so with our own identity).
+    """
+    become = ["setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups"]
+    with subprocess.Popen(
+        [*become, "/bin/sh", "-c", "echo ready; exec sleep 600"], cwd="/", stdout=subprocess.PIPE
+    ) as process:
         try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"ready\n"
             yield process
         finally:
             process.kill()
@@ -222,6 +233,8 @@ async def world(running: Spire, api: str) -> AsyncIterator[SpireWorld]:
         finally:
             await made.close()
         return
+    if os.getuid() != 0:
+        pytest.skip("only root can start processes of other users")
     with process_of(1001) as process:
         async with mesh_agent(running) as link:
             made = SpireWorld(running, 1001, of_process(running, link, process.pid)[api])

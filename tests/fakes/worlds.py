@@ -245,3 +245,15 @@ FAKES: Final[Mapping[str, Callable[[Path], FakeWorld]]] = {
     "broker": broker,
     "delegated": delegated,
 }
+
+
+@asynccontextmanager
+async def started(name: str, folder: Path) -> AsyncIterator[FakeWorld]:
+    """A fake that runs, and knows the workload and no identity of it."""
+    world = FAKES[name](folder)
+    world.api.nobody()
+    await world.api.start()
+    try:
+        yield world
+    finally:
+        await world.api.stop()

@@ -10,7 +10,7 @@ from spiffe_mcp.identity.sources.events import Denied, Disconnected
 from spiffe_mcp.identity.state import IdentityState
 from spiffe_mcp.identity.wanted import ByHint, ById
 from tests.fakes import spire, spire_world
-from tests.fakes.worlds import FAKES, PARTNER, TRUST_DOMAIN, World
+from tests.fakes.worlds import FAKES, PARTNER, TRUST_DOMAIN, World, started
 
 RECONNECTS_WITHIN_SECONDS = 1.5  # a second, and what a busy machine adds
 needs_spire = pytest.mark.skipif(not spire.is_installed(), reason=spire.MISSING)
@@ -25,11 +25,7 @@ async def world(
     """The SPIFFE agent runs, and knows the workload and no identity of it."""
     async with AsyncExitStack() as stack:
         if request.param in FAKES:
-            fake = FAKES[request.param](tmp_path_factory.mktemp("w"))
-            fake.api.nobody()
-            await fake.api.start()
-            stack.push_async_callback(fake.api.stop)
-            yield fake
+            yield await stack.enter_async_context(started(request.param, tmp_path_factory.mktemp("w")))
         else:
             running: spire_world.Spire = request.getfixturevalue("spire_for_sources")
             api = request.param.removesuffix("-spire")

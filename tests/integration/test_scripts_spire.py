@@ -117,6 +117,21 @@ def test_only_the_workload_api_is_open_to_other_users(state: Path) -> None:
     assert not (state / "agent" / "token").exists()
 
 
+@needs_spire
+def test_one_mesh_agent_may_ask_for_the_svids_of_others_and_only_this_user_can_reach_where(state: Path) -> None:
+    agent = "spiffe://mesh.test/node-agent"
+    spire.run("up", "--dir", str(state), "--mesh-agent", agent)
+    for socket in (state / "admin" / "admin.sock", state / "broker" / "broker.sock"):
+        assert socket.is_socket()
+        assert socket.parent.stat().st_mode & 0o077 == 0
+    before = spire.run("status", "--dir", str(state)).stdout
+    spire.run("up", "--dir", str(state))  # which does not name it again
+    assert spire.run("status", "--dir", str(state)).stdout == before
+    assert (state / "mesh-agent").read_text() == f"{agent}\n"
+    spire.run("up", "--dir", str(state), "--mesh-agent", "spiffe://mesh.test/another")
+    assert spire.run("status", "--dir", str(state)).stdout != before
+
+
 def test_what_never_ran_is_stopped_and_can_be_taken_down(tmp_path: Path) -> None:
     ran = spire.run("status", "--dir", str(tmp_path / "none"), check=False)
     assert (ran.returncode, ran.stdout) == (3, "spire-server: stopped\nspire-agent: stopped\n")
@@ -137,6 +152,8 @@ REFUSED = {
     "an entry without a user": ["--entry", "spiffe://mesh.test/x"],
     "an entry for a user's name": ["--entry", "spiffe://mesh.test/x=root"],
     "an ID with a selector in it": ["--entry", "spiffe://mesh.test/x -admin=1"],
+    "a mesh agent of another trust domain": ["--mesh-agent", "spiffe://b.test/x"],
+    "a mesh agent with configuration in it": ["--mesh-agent", 'spiffe://mesh.test/x" ] #'],
     "a directory too long for a socket": ["--dir", "/" + "x" * 90],
     "a directory with other things in it": ["--dir", str(spire.SCRIPT.parent)],
     "an option that is none": ["--force", "yes"],

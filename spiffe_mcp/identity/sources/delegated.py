@@ -140,7 +140,8 @@ def _update(svids: pb.SubscribeToX509SVIDsResponse, bundles: Mapping[str, bytes]
 
     The agent tells us every bundle it has. Those that the workload does not federate with are not its own.
     """
-    federated = {name: bundles[name] for name in map(_name, svids.federates_with) if name in bundles}
+    federates_with = set(map(_name, svids.federates_with)) & bundles.keys()
+    federated = {f"spiffe://{name}": bundles[name] for name in federates_with}
     return Update(tuple(_part(svid, bundles) for svid in svids.x509_svids), federated)
 
 
