@@ -28,8 +28,8 @@ from spiffe_mcp.identity.wanted import Wanted
 from spiffe_mcp.tls.broker_link import RelayedBrokerLink
 from tests.fakes.broker import FakeBroker
 from tests.fakes.delegated import FakeDelegated
+from tests.fakes.identity_source import FakeSource
 from tests.fakes.mini_ca import NOW, MiniCa
-from tests.fakes.published import Published
 from tests.fakes.streams import Script
 from tests.fakes.watch import Clock, Watch
 from tests.fakes.workload_api import FakeWorkloadApi, encoded
@@ -188,7 +188,8 @@ def broker(folder: Path) -> FakeWorld:
     ca = MiniCa(TRUST_DOMAIN, now=now)
     socket = folder / "broker.sock"
     fake = FakeBroker(socket, ca)
-    own = Published(IdentityState(ca.issue(MESH_AGENT), BundleSet.from_der({TRUST_DOMAIN: ca.bundle_der})))
+    own = FakeSource()
+    own.feed.publish(IdentityState(ca.issue(MESH_AGENT), BundleSet.from_der({TRUST_DOMAIN: ca.bundle_der})))
     link = RelayedBrokerLink(fake.address, own, server=SPIRE_AGENTS, clock=Clock(now), directory=folder)
     workload = PidReference(PID)
 

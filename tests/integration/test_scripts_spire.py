@@ -118,7 +118,7 @@ def test_only_the_workload_api_is_open_to_other_users(state: Path) -> None:
 
 
 @needs_spire
-def test_one_mesh_agent_may_ask_for_the_svids_of_others_and_only_this_user_can_reach_where(state: Path) -> None:
+def test_one_mesh_agent_may_ask_for_the_svids_of_others_where_only_this_user_can_ask(state: Path) -> None:
     agent = "spiffe://mesh.test/node-agent"
     spire.run("up", "--dir", str(state), "--mesh-agent", agent)
     for socket in (state / "admin" / "admin.sock", state / "broker" / "broker.sock"):

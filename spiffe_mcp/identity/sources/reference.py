@@ -35,28 +35,31 @@ class PidReference:
 
 @dataclass(frozen=True, slots=True)
 class KubernetesReference:
-    """A Kubernetes object, a pod by default, always with its UID: a name is given again, a UID never is."""
+    """A Kubernetes object, a pod by default: by its UID, by its name, or by both, which have to agree.
 
-    uid: str
+    A name is given again, a UID never is. Whoever asks by name alone has said which SVID is wanted.
+    """
+
+    uid: str = ""
     namespace: str = ""
     name: str = ""
     plural: str = "pods"
     group: str = "core"  # what the standard calls the group that has no name
 
     def __post_init__(self) -> None:
-        if not (_is_uid(self.uid) and all(map(_NAME.fullmatch, (self.plural, self.group)))):
-            self._refuse()
-        if not all(not text or _NAME.fullmatch(text) for text in (self.namespace, self.name)):
-            self._refuse()
-        if self.namespace and not self.name:
-            self._refuse()
-
-    def _refuse(self) -> None:
-        raise Refused(Reason.WORKLOAD_REFERENCE, ascii(str(self)[:200]))
+        names = [name for name in (self.namespace, self.name) if name]
+        good = (
+            all(map(_NAME.fullmatch, (self.plural, self.group, *names)))
+            and (self.uid == "" or _is_uid(self.uid))
+            and (self.name or not self.namespace)
+            and (self.name or self.uid)
+        )
+        if not good:
+            raise Refused(Reason.WORKLOAD_REFERENCE, ascii(str(self)[:200]))
 
     def __str__(self) -> str:
-        where = "/".join(part for part in (self.namespace, self.name) if part)
-        return f"{self.plural} {where} {self.uid}".replace("  ", " ")
+        where = "/".join(name for name in (self.namespace, self.name) if name)
+        return " ".join(part for part in (self.plural, where, self.uid) if part)
 
 
 Reference: TypeAlias = PidReference | KubernetesReference

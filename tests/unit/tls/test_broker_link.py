@@ -17,8 +17,8 @@ from spiffe_mcp.identity.update import SvidPart, Update
 from spiffe_mcp.identity.wanted import FirstOffered
 from spiffe_mcp.tls.broker_link import RelayedBrokerLink
 from tests.fakes.broker import SPIRE_AGENT, FakeBroker
+from tests.fakes.identity_source import FakeSource
 from tests.fakes.mini_ca import MiniCa
-from tests.fakes.published import Published
 from tests.fakes.watch import Watch
 from tests.unit.tls.ends import allowed, bundles, ca, clock
 
@@ -30,12 +30,18 @@ def agent(path: str = "/mesh-agent", of: MiniCa | None = None) -> IdentityState:
     return IdentityState((of or ca()).issue(path), bundles(ca()))
 
 
+def source(state: IdentityState) -> FakeSource:
+    made = FakeSource()
+    made.feed.publish(state)
+    return made
+
+
 def update(path: str) -> Update:
     chain, key = ca().issue_der(path)
     return Update((SvidPart(f"spiffe://a.test{path}", b"".join(chain), key, ca().bundle_der[0]),))
 
 
-def link_to(broker: FakeBroker, own: Published, server: AllowedIds = SPIRE_AGENTS) -> RelayedBrokerLink:
+def link_to(broker: FakeBroker, own: FakeSource, server: AllowedIds = SPIRE_AGENTS) -> RelayedBrokerLink:
     return RelayedBrokerLink(broker.address, own, server=server, clock=clock)
 
 
@@ -61,18 +67,18 @@ async def broker(tmp_path: Path) -> AsyncIterator[FakeBroker]:
 
 
 async def test_workloads_share_a_link_and_nothing_else(broker: FakeBroker) -> None:
-    link = link_to(broker, Published(agent()))
+    link = link_to(broker, source(agent()))
     async with watching(link, ONE).running(link.run) as one, watching(link, TWO).running() as two:
         assert (await one.path("/one")).svid.key is not (await two.path("/two")).svid.key
     assert {*broker.callers} == {"spiffe://a.test/mesh-agent"}
 
 
 async def test_the_newest_svid_of_the_agent_is_shown_to_whoever_is_asked_next(broker: FakeBroker) -> None:
-    own = Published(agent("/mesh-agent"))
+    own = source(agent("/mesh-agent"))
     link = link_to(broker, own)
     async with watching(link, ONE, 0.05).running(link.run) as watch:
         await watch.path("/one")
-        own.publish(agent("/rotated"))
+        own.feed.publish(agent("/rotated"))
         opened = broker.of(ONE).opened
         await broker.of(ONE).until_opened(opened + 2)  # the one that was under way may be with the old SVID
         assert broker.callers[-1] == "spiffe://a.test/rotated"
@@ -80,18 +86,18 @@ async def test_the_newest_svid_of_the_agent_is_shown_to_whoever_is_asked_next(br
 
 
 async def test_an_agent_whose_own_identity_is_withdrawn_holds_no_keys_of_others(broker: FakeBroker) -> None:
-    own = Published(agent())
+    own = source(agent())
     link = link_to(broker, own)
     async with watching(link, ONE).running(link.run) as watch:
         await watch.path("/one")
-        own.publish(None)
+        own.feed.publish(None)
         await watch.withdrawn()
-        own.publish(agent())
+        own.feed.publish(agent())
         await watch.path("/one")
 
 
 async def test_a_broker_of_another_id_is_asked_for_nothing(broker: FakeBroker) -> None:
-    link = link_to(broker, Published(agent()), AllowedIds.only(SpiffeId.parse("spiffe://a.test/x")))
+    link = link_to(broker, source(agent()), AllowedIds.only(SpiffeId.parse("spiffe://a.test/x")))
     async with watching(link, ONE).running(link.run) as watch:
         outage = await watch.first(Disconnected)
         while "not_authorized" not in outage.detail:
@@ -104,7 +110,7 @@ async def test_a_broker_of_another_id_is_asked_for_nothing(broker: FakeBroker) -
 async def test_an_agent_that_the_broker_does_not_know_sees_an_outage_and_is_told_why(
     broker: FakeBroker,
 ) -> None:
-    link = link_to(broker, Published(agent(of=MiniCa("a.test", now=clock()))))
+    link = link_to(broker, source(agent(of=MiniCa("a.test", now=clock()))))
     async with watching(link, ONE).running(link.run) as watch:
         outage = await watch.first(Disconnected)
         assert outage.code == "UNAVAILABLE"
@@ -113,7 +119,7 @@ async def test_an_agent_that_the_broker_does_not_know_sees_an_outage_and_is_told
 
 
 async def test_before_the_link_runs_there_is_no_identity(broker: FakeBroker) -> None:
-    link = link_to(broker, Published(agent()))
+    link = link_to(broker, source(agent()))
     with pytest.raises(Refused) as refused:
         await link.channel().__aenter__()
     assert refused.value.reason is Reason.BROKER_NO_IDENTITY
@@ -127,5 +133,5 @@ async def test_before_the_link_runs_there_is_no_identity(broker: FakeBroker) -> 
 
 def test_an_address_that_is_no_unix_socket_is_refused() -> None:
     with pytest.raises(Refused) as refused:
-        RelayedBrokerLink("tcp://127.0.0.1:1", Published(), server=SPIRE_AGENTS, clock=clock)
+        RelayedBrokerLink("tcp://127.0.0.1:1", FakeSource(), server=SPIRE_AGENTS, clock=clock)
     assert refused.value.reason is Reason.BROKER_ADDRESS

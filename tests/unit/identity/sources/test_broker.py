@@ -23,6 +23,7 @@ from tests.fakes.watch import Clock, Watch
 UID = "5c1d7b3e-93a2-4f4e-8f3a-0d7c1b2a9e55"
 POD_BY_UID = KubernetesReference(UID)
 POD_BY_NAME_TOO = KubernetesReference(UID, "agents", "planner-0")
+POD_BY_NAME = KubernetesReference(namespace="agents", name="planner-0")
 
 
 class PlainLink:
@@ -82,6 +83,13 @@ def watching(link: PlainLink, reference: Reference = POD_BY_UID) -> Watch:
             POD_BY_UID,
             "type.googleapis.com/spiffe.broker.KubernetesObjectReference",
             broker_pb2.KubernetesObjectReference(type={"plural": "pods", "group": "core"}, uid=UID),
+        ),
+        (
+            POD_BY_NAME,
+            "type.googleapis.com/spiffe.broker.KubernetesObjectReference",
+            broker_pb2.KubernetesObjectReference(
+                type={"plural": "pods", "group": "core"}, key={"namespace": "agents", "name": "planner-0"}
+            ),
         ),
         (
             POD_BY_NAME_TOO,

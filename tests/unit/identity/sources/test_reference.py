@@ -22,13 +22,15 @@ def test_a_process_that_the_kernel_does_not_show_is_refused(pid: int) -> None:
     assert refused.value.reason is Reason.WORKLOAD_REFERENCE
 
 
-def test_a_pod_is_its_uid_and_may_have_a_name() -> None:
+def test_a_pod_is_its_uid_or_its_name_or_both() -> None:
     assert str(KubernetesReference(UID)) == f"pods {UID}"
+    assert str(KubernetesReference(namespace="agents", name="planner-0")) == "pods agents/planner-0"
     assert str(KubernetesReference(UID, "agents", "planner-0")) == f"pods agents/planner-0 {UID}"
 
 
 BAD: dict[str, dict[str, Any]] = {
-    "no UID": {"uid": ""},
+    "neither UID nor name": {},
+    "neither UID nor name, but a namespace": {"namespace": "agents"},
     "a UID that is none": {"uid": "planner-0"},
     "a UID spelled otherwise": {"uid": UID.upper()},
     "a UID in braces": {"uid": f"{{{UID}}}"},
