@@ -47,15 +47,14 @@ class RelayedBrokerLink:
         self._server = server
         self._clock = clock
         self._directory = directory
-        self._relay = TlsRelay(target, self._session, self._note)
+        self._relay = TlsRelay(target, self._session)
         self._identity: TlsIdentity | None = None
         self._shared: SharedChannel | None = None
-        self._trouble = ""
 
     @property
     def trouble(self) -> str:
-        """Why the newest connection could not be made; empty if none has failed."""
-        return self._trouble
+        """Why the newest connection could not be made or broke; empty if it did not."""
+        return self._relay.trouble
 
     async def run(self) -> None:
         """Relay, with the newest SVID, until cancelled."""
@@ -87,6 +86,3 @@ class RelayedBrokerLink:
         if self._identity is None:
             raise Refused(Reason.BROKER_NO_IDENTITY)
         return self._identity.connect_to(self._server)
-
-    def _note(self, why: str) -> None:
-        self._trouble = why

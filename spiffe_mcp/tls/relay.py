@@ -24,6 +24,7 @@ from typing import Final, cast
 from spiffe_mcp.errors import Refused
 from spiffe_mcp.tls.session import TlsSession
 from spiffe_mcp.tls.transport import TlsProtocol
+from spiffe_mcp.tls.verification import Peer
 
 _MAX_EARLY_BYTES: Final = 64 * 1024  # from a client that does not wait for the handshake
 _UCRED: Final = struct.Struct("3i")  # pid, uid, gid
@@ -32,16 +33,14 @@ _UCRED: Final = struct.Struct("3i")  # pid, uid, gid
 class TlsRelay:
     """Carries connections of this process to the Unix socket at `target`.
 
-    `session` makes the client's end of one connection, or raises `Refused`. `on_failure` is told why a
-    connection could not be made, and must not block.
+    `session` makes the client's end of one connection, or raises `Refused`. `trouble` says why the newest
+    connection could not be made or broke; empty if it did not.
     """
 
-    def __init__(
-        self, target: Path, session: Callable[[], TlsSession], on_failure: Callable[[str], None]
-    ) -> None:
+    def __init__(self, target: Path, session: Callable[[], TlsSession]) -> None:
         self._target = target
         self._session = session
-        self._on_failure = on_failure
+        self.trouble = ""
         self._locals: set[_Local] = set()
 
     @asynccontextmanager
@@ -71,10 +70,17 @@ class TlsRelay:
             self._locals.add(local)
             tasks.create_task(self._dial(local))
 
-        return _Local(on_made=made, on_lost=self._locals.discard)
+        return _Local(_Far(self._broke), on_made=made, on_lost=self._locals.discard)
+
+    def _broke(self, why: Exception) -> None:
+        self.trouble = str(why) if isinstance(why, Refused) else type(why).__name__
 
     async def _dial(self, local: "_Local") -> None:
         loop = asyncio.get_running_loop()
+
+        def on_secured(_: Peer) -> _End:
+            self.trouble = ""
+            return local.far
 
         def on_refused(_: object, refused: Refused) -> None:
             self._fail(local, str(refused))
@@ -82,7 +88,7 @@ class TlsRelay:
         try:
             session = self._session()
             _, dialled = await loop.create_unix_connection(
-                lambda: TlsProtocol(session, on_secured=lambda _: local.far, on_refused=on_refused),
+                lambda: TlsProtocol(session, on_secured=on_secured, on_refused=on_refused),
                 path=str(self._target),
             )
             local.follow(dialled)
@@ -92,7 +98,7 @@ class TlsRelay:
             self._fail(local, f"{self._target}: {error.strerror}")
 
     def _fail(self, local: "_Local", why: str) -> None:
-        self._on_failure(why)
+        self.trouble = why
         local.abort()
 
 
@@ -169,12 +175,28 @@ class _End(asyncio.Protocol):
         return None if transport is None or transport.is_closing() else transport
 
 
-class _Local(_End):
-    """The side of this process. `far` is the other one, which is there only once its peer is verified."""
+class _Far(_End):
+    """The side of the target, whose peer is verified."""
 
-    def __init__(self, on_made: Callable[["_Local"], None], on_lost: Callable[["_Local"], None]) -> None:
+    def __init__(self, on_broken: Callable[[Exception], None]) -> None:
         super().__init__()
-        self.far: Final = _End()
+        self._on_broken = on_broken
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Say why: in TLS 1.3 a server refuses us only when our own handshake is done."""
+        if exc is not None:
+            self._on_broken(exc)
+        super().connection_lost(exc)
+
+
+class _Local(_End):
+    """The side of this process; `far` is the other one."""
+
+    def __init__(
+        self, far: _Far, *, on_made: Callable[["_Local"], None], on_lost: Callable[["_Local"], None]
+    ) -> None:
+        super().__init__()
+        self.far: Final = far
         self.join(self.far)
         self.far.join(self)
         self._on_made = on_made

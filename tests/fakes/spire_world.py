@@ -127,11 +127,11 @@ def process_of(uid: int) -> Iterator["subprocess.Popen[bytes]"]:
 
 
 @asynccontextmanager
-async def mesh_agent(running: Spire) -> AsyncIterator[RelayedBrokerLink]:
-    """The link of a mesh agent that has its own identity."""
+async def mesh_agent(running: Spire, path: str = "/mesh-agent") -> AsyncIterator[RelayedBrokerLink]:
+    """The link of a mesh agent that has the identity of this path."""
     own = WorkloadApiSource(
         running.socket("public/agent.sock"),
-        wanted=ById(SpiffeId.parse(MESH_AGENT)),
+        wanted=ById(SpiffeId.parse(f"spiffe://{TRUST_DOMAIN}{path}")),
         clock=now,
         on_event=lambda _: None,
     )

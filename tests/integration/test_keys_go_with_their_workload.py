@@ -138,10 +138,11 @@ async def test_asking_afresh_is_not_felt_and_leaves_no_streams_behind(world: Fak
 @pytest.fixture(scope="module")
 def spire_with_two_users(tmp_path_factory: pytest.TempPathFactory) -> Iterator[spire_world.Spire]:
     with spire_world.running(tmp_path_factory.mktemp("spire")) as running:
-        for uid in (1001, 1002):
+        entries = ((1001, "/workload-1001"), (1002, "/workload-1002"), (os.getuid(), "/not-in-the-list"))
+        for uid, path in entries:
             running.server(
                 "entry", "create", "-parentID", spire_world.NODE, "-selector", f"unix:uid:{uid}",
-                "-spiffeID", f"spiffe://{TRUST_DOMAIN}/workload-{uid}",
+                "-spiffeID", f"spiffe://{TRUST_DOMAIN}{path}",
             )  # fmt: skip
         yield running
 
@@ -184,9 +185,10 @@ async def start(
         yield start
 
 
+needs_spire = pytest.mark.skipif(not spire.is_installed(), reason=spire.MISSING)
 on_spire = [
     pytest.mark.parametrize("start", PER_WORKLOAD, indirect=True),
-    pytest.mark.skipif(not spire.is_installed(), reason=spire.MISSING),
+    needs_spire,
     pytest.mark.skipif(os.getuid() != 0, reason="only root can start processes of other users"),
 ]
 
@@ -206,6 +208,20 @@ async def test_two_workloads_of_a_node_have_two_identities_and_two_keys(start: S
     assert first is not None
     assert second is not None
     assert first.svid.key.public_key() != second.svid.key.public_key()
+
+
+@needs_spire
+async def test_an_agent_that_is_not_in_the_brokers_list_is_told_why_there_is_an_outage(
+    spire_with_two_users: spire_world.Spire,
+) -> None:
+    stranger = spire_world.mesh_agent(spire_with_two_users, "/not-in-the-list")
+    async with stranger as link:
+        make = spire_world.of_process(spire_with_two_users, link, os.getpid())["broker"]
+        async with Watch(lambda hear: make(FirstOffered(), hear)).running() as watch:
+            outage = await watch.first(Disconnected)
+            assert outage.code == "UNAVAILABLE"
+            assert outage.detail.endswith(" (tls.rejected: SSLV3_ALERT_BAD_CERTIFICATE)")
+            assert watch.current is None
 
 
 @real

@@ -46,7 +46,7 @@ class BrokerLink(Protocol):
 
     @property
     def trouble(self) -> str:
-        """Why the newest connection could not be made, which gRPC does not know."""
+        """Why the newest connection could not be made or broke, which gRPC does not know."""
 
 
 class BrokerSource(Watcher):

@@ -51,14 +51,6 @@ async def serving(path: Path, server: TlsIdentity, accepted: list[Peer]) -> Asyn
         listening.close()
 
 
-class Relayed:
-    """A relay and what came of it."""
-
-    def __init__(self, target: Path, session: Callable[[], TlsSession]) -> None:
-        self.failures: asyncio.Queue[str] = asyncio.Queue()
-        self.relay = TlsRelay(target, session, self.failures.put_nowait)
-
-
 def to_server(client: TlsIdentity | None = None) -> Callable[[], TlsSession]:
     return lambda: (client or identity("/client")).connect_to(allowed(SERVER))
 
@@ -72,11 +64,11 @@ async def closed(reader: asyncio.StreamReader) -> bool:
 
 async def test_bytes_go_both_ways_over_a_connection_that_proved_both_ends(tmp_path: Path) -> None:
     accepted: list[Peer] = []
-    relayed = Relayed(tmp_path / "server.sock", to_server())
+    relay = TlsRelay(tmp_path / "server.sock", to_server())
     sent = os.urandom(MEGABYTES)
     async with (
         serving(tmp_path / "server.sock", identity("/server"), accepted),
-        relayed.relay.listening(tmp_path) as private,
+        relay.listening(tmp_path) as private,
     ):
         reader, writer = await asyncio.open_unix_connection(private)
 
@@ -87,13 +79,14 @@ async def test_bytes_go_both_ways_over_a_connection_that_proved_both_ends(tmp_pa
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(send())
             assert await reader.readexactly(len(sent)) == sent
+        assert relay.trouble == ""
         writer.close()
     assert [str(peer.spiffe_id) for peer in accepted] == ["spiffe://a.test/client"]
 
 
 async def test_only_this_user_can_reach_the_private_socket_and_it_goes_with_the_relay(tmp_path: Path) -> None:
-    relayed = Relayed(tmp_path / "server.sock", to_server())
-    async with relayed.relay.listening(tmp_path) as private:
+    relay = TlsRelay(tmp_path / "server.sock", to_server())
+    async with relay.listening(tmp_path) as private:
         assert private.parent.stat().st_mode & 0o777 == 0o700
         assert private.is_socket()
     assert not private.parent.exists()
@@ -113,10 +106,10 @@ with socket.socket(socket.AF_UNIX) as connection:
 
 async def test_another_process_gets_nothing(tmp_path: Path) -> None:
     accepted: list[Peer] = []
-    relayed = Relayed(tmp_path / "server.sock", to_server())
+    relay = TlsRelay(tmp_path / "server.sock", to_server())
     async with (
         serving(tmp_path / "server.sock", identity("/server"), accepted),
-        relayed.relay.listening(tmp_path) as private,
+        relay.listening(tmp_path) as private,
     ):
         stranger = await asyncio.create_subprocess_exec(sys.executable, "-c", STRANGER, private)
         assert await stranger.wait() == 0
@@ -137,26 +130,26 @@ async def test_a_server_of_another_id_gets_no_byte_of_ours(
     tmp_path: Path, server: Callable[[], TlsIdentity], reason: Reason
 ) -> None:
     accepted: list[Peer] = []
-    relayed = Relayed(tmp_path / "server.sock", to_server())
+    relay = TlsRelay(tmp_path / "server.sock", to_server())
     async with (
         serving(tmp_path / "server.sock", server(), accepted),
-        relayed.relay.listening(tmp_path) as private,
+        relay.listening(tmp_path) as private,
     ):
         reader, writer = await asyncio.open_unix_connection(private)
         writer.write(b"secret")
         assert await closed(reader)
         writer.close()
-        assert (await relayed.failures.get()).startswith(reason.code)
+        assert relay.trouble.startswith(reason.code)
     assert accepted == []
 
 
 async def test_a_target_that_is_not_there_is_said_and_the_connection_ended(tmp_path: Path) -> None:
-    relayed = Relayed(tmp_path / "none.sock", to_server())
-    async with relayed.relay.listening(tmp_path) as private:
+    relay = TlsRelay(tmp_path / "none.sock", to_server())
+    async with relay.listening(tmp_path) as private:
         reader, writer = await asyncio.open_unix_connection(private)
         assert await closed(reader)
         writer.close()
-        assert await relayed.failures.get() == f"{tmp_path}/none.sock: No such file or directory"
+        assert relay.trouble == f"{tmp_path}/none.sock: No such file or directory"
 
 
 async def test_without_an_identity_nothing_is_dialled(tmp_path: Path) -> None:
@@ -164,29 +157,29 @@ async def test_without_an_identity_nothing_is_dialled(tmp_path: Path) -> None:
         raise Refused(Reason.BROKER_NO_IDENTITY)
 
     accepted: list[Peer] = []
-    relayed = Relayed(tmp_path / "server.sock", no_identity)
+    relay = TlsRelay(tmp_path / "server.sock", no_identity)
     async with (
         serving(tmp_path / "server.sock", identity("/server"), accepted),
-        relayed.relay.listening(tmp_path) as private,
+        relay.listening(tmp_path) as private,
     ):
         reader, writer = await asyncio.open_unix_connection(private)
         assert await closed(reader)
         writer.close()
-        assert await relayed.failures.get() == Reason.BROKER_NO_IDENTITY.code
+        assert relay.trouble == Reason.BROKER_NO_IDENTITY.code
     assert accepted == []
 
 
 async def test_connections_are_cut_on_demand(tmp_path: Path) -> None:
     accepted: list[Peer] = []
-    relayed = Relayed(tmp_path / "server.sock", to_server())
+    relay = TlsRelay(tmp_path / "server.sock", to_server())
     async with (
         serving(tmp_path / "server.sock", identity("/server"), accepted),
-        relayed.relay.listening(tmp_path) as private,
+        relay.listening(tmp_path) as private,
     ):
         reader, writer = await asyncio.open_unix_connection(private)
         writer.write(b"x")
         assert await reader.readexactly(1) == b"x"
-        relayed.relay.cut()
+        relay.cut()
         assert await closed(reader)
         writer.close()
 
@@ -198,10 +191,10 @@ async def test_a_caller_that_goes_before_the_handshake_is_done_leaves_nothing_op
         def connection_lost(self, _: Exception | None) -> None:
             gone.set()
 
-    relayed = Relayed(tmp_path / "server.sock", to_server())
+    relay = TlsRelay(tmp_path / "server.sock", to_server())
     loop = asyncio.get_running_loop()
     silent = await loop.create_unix_server(Silent, path=str(tmp_path / "server.sock"))
-    async with relayed.relay.listening(tmp_path) as private:
+    async with relay.listening(tmp_path) as private:
         _, writer = await asyncio.open_unix_connection(private)
         writer.close()
         async with asyncio.timeout(HANDSHAKE_TIMEOUT / 2):
