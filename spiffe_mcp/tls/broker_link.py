@@ -18,7 +18,6 @@ from spiffe_mcp.errors import Reason, Refused
 from spiffe_mcp.identity import AllowedIds
 from spiffe_mcp.identity.sources.channel import SharedChannel, checked_address
 from spiffe_mcp.identity.sources.source import IdentitySource
-from spiffe_mcp.identity.state import IdentityState
 from spiffe_mcp.tls.context import TlsIdentity
 from spiffe_mcp.tls.relay import TlsRelay
 from spiffe_mcp.tls.session import TlsSession
@@ -48,7 +47,7 @@ class RelayedBrokerLink:
         self._clock = clock
         self._directory = directory
         self._relay = TlsRelay(target, self._session)
-        self._identity: TlsIdentity | None = None
+        self._tls: TlsIdentity | None = None
         self._shared: SharedChannel | None = None
 
     @property
@@ -62,27 +61,26 @@ class RelayedBrokerLink:
             self._shared = SharedChannel(f"unix://{path}")
             try:
                 async for state in self._own.states():
-                    await self._follow(state)
+                    await self._shared.renew()
+                    if state is None:
+                        self._relay.cut()
             finally:
-                self._identity = None
                 await self._shared.renew()
+                self._shared = None
 
     @asynccontextmanager
     async def channel(self) -> AsyncIterator[grpc.aio.Channel]:
         """As `BrokerLink` says."""
-        if self._identity is None or self._shared is None:
+        if self._own.current is None or self._shared is None:
             raise Refused(Reason.BROKER_NO_IDENTITY)
         async with self._shared.use() as channel:
             yield channel
 
-    async def _follow(self, state: IdentityState | None) -> None:
-        self._identity = None if state is None else TlsIdentity(state, self._clock, _PROTOCOLS)
-        if self._shared is not None:
-            await self._shared.renew()
-        if self._identity is None:
-            self._relay.cut()
-
     def _session(self) -> TlsSession:
-        if self._identity is None:
+        """The client's end of a connection with the newest SVID; one that has expired is not shown."""
+        state = self._own.current
+        if state is None or not state.valid_at(self._clock()):
             raise Refused(Reason.BROKER_NO_IDENTITY)
-        return self._identity.connect_to(self._server)
+        if self._tls is None or self._tls.state is not state:
+            self._tls = TlsIdentity(state, self._clock, _PROTOCOLS)
+        return self._tls.connect_to(self._server)

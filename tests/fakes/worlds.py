@@ -4,6 +4,7 @@ A test that is written against `World` runs on all of them: on the fakes of this
 (`tests/fakes/spire_world.py`). What only a fake can do, send a broken message say, is on `FakeWorld`.
 """
 
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
@@ -100,7 +101,7 @@ class FakeWorld:
     """A world on a fake. `api` is there for what only a fake can do."""
 
     api: FakeApi
-    socket: Path
+    path: Path
     ca: MiniCa = field(default_factory=lambda: MiniCa(TRUST_DOMAIN))
     partner: MiniCa = field(default_factory=lambda: MiniCa(PARTNER))
     clock: Clock = field(default_factory=lambda: Clock(NOW))
@@ -134,10 +135,11 @@ class FakeWorld:
 
     async def kill(self) -> None:
         await self.api.stop()
-        self.socket.touch()  # as a process that is killed leaves its own behind
+        with socket.socket(socket.AF_UNIX) as left_behind:  # as a process that is killed leaves its own
+            left_behind.bind(str(self.path))
 
     async def revive(self) -> None:
-        self.socket.unlink(missing_ok=True)
+        self.path.unlink(missing_ok=True)
         await self.api.start()
 
     def part(self, path: str = "/w", hint: str = "") -> SvidPart:
@@ -161,8 +163,8 @@ class FakeWorld:
 
 
 def workload_api(folder: Path) -> FakeWorld:
-    socket = folder / "api.sock"
-    fake = FakeWorkloadApi(socket)
+    path = folder / "api.sock"
+    fake = FakeWorkloadApi(path)
 
     def source(wanted: Wanted, clock: Callable[[], datetime], hear: Hear, _: timedelta) -> IdentitySource:
         return WorkloadApiSource(fake.address, wanted=wanted, clock=clock, on_event=hear)
@@ -179,15 +181,15 @@ def workload_api(folder: Path) -> FakeWorld:
             Reason.WORKLOAD_API_REJECTED,
             nobody=lambda: fake.script.end(grpc.StatusCode.PERMISSION_DENIED),
         ),
-        socket,
+        path,
     )
 
 
 def broker(folder: Path) -> FakeWorld:
     now = datetime.now(UTC)  # noqa: TID251  OpenSSL's own check reads the real clock
     ca = MiniCa(TRUST_DOMAIN, now=now)
-    socket = folder / "broker.sock"
-    fake = FakeBroker(socket, ca)
+    path = folder / "broker.sock"
+    fake = FakeBroker(path, ca)
     own = FakeSource()
     own.feed.publish(IdentityState(ca.issue(MESH_AGENT), BundleSet.from_der({TRUST_DOMAIN: ca.bundle_der})))
     link = RelayedBrokerLink(fake.address, own, server=SPIRE_AGENTS, clock=Clock(now), directory=folder)
@@ -211,14 +213,14 @@ def broker(folder: Path) -> FakeWorld:
             nobody=lambda: fake.offer(workload, Update(())),
             beside=(link.run,),
         ),
-        socket,
+        path,
     )
 
 
 def delegated(folder: Path) -> FakeWorld:
-    socket = folder / "admin.sock"
+    path = folder / "admin.sock"
     # Another workload of the node federates with this one; ours does not.
-    fake = FakeDelegated(socket, {"stranger.test": b"".join(MiniCa("stranger.test").bundle_der)})
+    fake = FakeDelegated(path, {"stranger.test": b"".join(MiniCa("stranger.test").bundle_der)})
 
     def source(
         wanted: Wanted, clock: Callable[[], datetime], hear: Hear, refresh: timedelta
@@ -237,7 +239,7 @@ def delegated(folder: Path) -> FakeWorld:
             Reason.DELEGATED_REJECTED,
             nobody=lambda: fake.offer(PID, Update(())),
         ),
-        socket,
+        path,
     )
 
 

@@ -21,7 +21,7 @@ from tests.fakes.broker import SPIRE_AGENT, FakeBroker
 from tests.fakes.identity_source import FakeSource
 from tests.fakes.mini_ca import MiniCa
 from tests.fakes.watch import Watch
-from tests.unit.tls.ends import allowed, bundles, ca, clock
+from tests.unit.tls.ends import EXPIRED, allowed, bundles, ca, clock
 
 SPIRE_AGENTS = allowed("spiffe://a.test/spire/agent/**")
 ONE, TWO = PidReference(1001), PidReference(1002)
@@ -95,6 +95,17 @@ async def test_an_agent_whose_own_identity_is_withdrawn_holds_no_keys_of_others(
         await watch.withdrawn()
         own.feed.publish(agent())
         await watch.path("/one")
+
+
+async def test_an_svid_of_the_agent_that_has_expired_is_not_shown_and_that_is_an_outage(
+    broker: FakeBroker,
+) -> None:
+    expired = ca().issue("/mesh-agent", **EXPIRED)
+    link = link_to(broker, source(IdentityState(expired, bundles(ca()))))
+    async with watching(link, ONE).running(link.run) as watch:
+        outage = await watch.first(Disconnected)
+        assert outage.detail.endswith("(identity.broker_no_identity)")
+    assert broker.callers == []
 
 
 async def test_a_broker_of_another_id_is_asked_for_nothing(broker: FakeBroker) -> None:
