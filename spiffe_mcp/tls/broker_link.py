@@ -58,15 +58,15 @@ class RelayedBrokerLink:
     async def run(self) -> None:
         """Relay, with the newest SVID, until cancelled."""
         async with self._relay.listening(self._directory) as path:
-            self._shared = SharedChannel(f"unix://{path}")
+            shared = self._shared = SharedChannel(f"unix://{path}")
             try:
                 async for state in self._own.states():
-                    await self._shared.renew()
+                    await shared.renew()
                     if state is None:
                         self._relay.cut()
             finally:
-                await self._shared.renew()
                 self._shared = None
+                await shared.renew()
 
     @asynccontextmanager
     async def channel(self) -> AsyncIterator[grpc.aio.Channel]:

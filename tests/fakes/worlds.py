@@ -4,8 +4,9 @@ A test that is written against `World` runs on all of them: on the fakes of this
 (`tests/fakes/spire_world.py`). What only a fake can do, send a broken message say, is on `FakeWorld`.
 """
 
+import asyncio
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -72,6 +73,10 @@ class World(Protocol):
         """Start it again."""
 
 
+async def _nothing() -> None:
+    pass
+
+
 @dataclass
 class FakeApi:
     """One of the fakes, as a world needs it."""
@@ -85,7 +90,7 @@ class FakeApi:
     denied: Reason
     rejected: Reason
     nobody: Callable[[], None]
-    beside: tuple[Callable[[], Awaitable[None]], ...] = ()
+    beside: Callable[[], Coroutine[None, None, None]] = _nothing  # what runs beside the source
 
 
 @dataclass
@@ -111,7 +116,7 @@ class FakeWorld:
     @asynccontextmanager
     async def watching(self, wanted: Wanted) -> AsyncIterator[Watch]:
         watch = Watch(lambda hear: self.api.source(wanted, self.clock, hear, self.refresh))
-        async with watch.running(*self.api.beside):
+        async with watch.running():
             yield watch
 
     async def register(self, path: str, *, hint: str = "", federated: bool = False) -> None:
@@ -211,7 +216,7 @@ def broker(folder: Path) -> FakeWorld:
             Reason.BROKER_DENIED,
             Reason.BROKER_REJECTED,
             nobody=lambda: fake.offer(workload, Update(())),
-            beside=(link.run,),
+            beside=link.run,
         ),
         path,
     )
@@ -256,7 +261,10 @@ async def started(name: str, folder: Path) -> AsyncIterator[FakeWorld]:
     world = FAKES[name](folder)
     world.api.nobody()
     await world.api.start()
-    try:
-        yield world
-    finally:
-        await world.api.stop()
+    async with asyncio.TaskGroup() as tasks:
+        beside = tasks.create_task(world.api.beside())
+        try:
+            yield world
+        finally:
+            beside.cancel()
+            await world.api.stop()
