@@ -23,10 +23,11 @@ from google.protobuf.message import DecodeError
 from spiffe_mcp.errors import Reason
 from spiffe_mcp.identity.sources.channel import messages
 from spiffe_mcp.identity.sources.events import Ending, SourceEvent
+from spiffe_mcp.identity.sources.held import Message, NotIssued
 from spiffe_mcp.identity.sources.proto import broker_pb2
 from spiffe_mcp.identity.sources.reference import PidReference, Reference
 from spiffe_mcp.identity.sources.status import ending_for_a_workload
-from spiffe_mcp.identity.sources.watcher import REFRESH, Message, NotIssued, Watcher
+from spiffe_mcp.identity.sources.watcher import REFRESH, Watcher
 from spiffe_mcp.identity.update import PartRefused, SvidPart, Update
 from spiffe_mcp.identity.wanted import Wanted
 

@@ -22,10 +22,11 @@ from google.protobuf.message import DecodeError
 from spiffe_mcp.errors import Reason
 from spiffe_mcp.identity.sources.channel import checked_address, messages, open_channel
 from spiffe_mcp.identity.sources.events import Denied, Ending, SourceEvent
+from spiffe_mcp.identity.sources.held import Message, NotIssued
 from spiffe_mcp.identity.sources.proto import delegated_identity_pb2 as pb
 from spiffe_mcp.identity.sources.reference import PidReference
 from spiffe_mcp.identity.sources.status import ending_for_a_workload
-from spiffe_mcp.identity.sources.watcher import REFRESH, Message, NotIssued, Watcher
+from spiffe_mcp.identity.sources.watcher import REFRESH, Watcher
 from spiffe_mcp.identity.update import PartRefused, SvidPart, Update
 from spiffe_mcp.identity.wanted import Wanted
 

@@ -1,9 +1,9 @@
 """The watcher behind every source of identity: it outlives what it watches, and holds the newest good state.
 
 Enters: what an `Api` makes of one subscription, message by message, and how the subscription ended. Leaves:
-`IdentityState`s through an `IdentityFeed`, and events. What a message is worth is decided by
-`identity.update`, which is pure. This module subscribes, and subscribes again: after an outage within about a
-second, and, where it is told to, afresh every few seconds. It knows no API, no address and no protobuf.
+the messages, to `held`, which keeps what is good of them. This module subscribes, and subscribes again: after
+an outage within about a second, and, where it is told to, afresh every few seconds. It knows no API, no
+address and no protobuf.
 """
 
 import asyncio
@@ -11,33 +11,22 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from random import SystemRandom
-from typing import Final, NoReturn, Protocol, TypeAlias
+from typing import Final, NoReturn, Protocol
 
 import grpc
 from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponential
 
 from spiffe_mcp.errors import Reason, Refused
-from spiffe_mcp.identity.sources.events import Denied, Disconnected, Ending, Rejected, SourceEvent, Updated
-from spiffe_mcp.identity.sources.feed import IdentityFeed
+from spiffe_mcp.identity.sources.events import Denied, Ending, Rejected, SourceEvent
+from spiffe_mcp.identity.sources.held import HeldIdentity, Message
 from spiffe_mcp.identity.state import IdentityState
-from spiffe_mcp.identity.update import PartRefused, Update, apply
 from spiffe_mcp.identity.wanted import Wanted
 
 FIRST_PAUSE_SECONDS: Final = 0.1
 LONGEST_PAUSE_SECONDS: Final = 0.9  # so that an outage ends for us within a second of its end
-JUDGE_AGAIN_SECONDS: Final = 1.0
 REFRESH: Final = timedelta(seconds=9)  # an answer takes its time too, and keys have to be gone within ten
 
-_OF_TIME: Final = frozenset({Reason.CERTIFICATE_EXPIRED, Reason.CERTIFICATE_NOT_YET_VALID})
 _RANDOM: Final = SystemRandom()
-
-
-@dataclass(frozen=True, slots=True)
-class NotIssued:
-    """The source knows the workload and has no SVID for it: not now, or not yet."""
-
-
-Message: TypeAlias = Update | NotIssued | PartRefused
 
 
 class Api(Protocol):
@@ -60,9 +49,8 @@ class Api(Protocol):
 class Watcher:
     """An `IdentitySource` on an `Api`.
 
-    `wanted` says which of several SVIDs to take. `clock` gives the time at which a message is judged, aware.
-    `on_event` is called for everything that an operator wants to know, once for as long as it lasts, and must
-    not block. `refresh` is the longest time between two subscriptions; None lets one last as long as it will.
+    `wanted`, `clock` and `on_event` are those of `HeldIdentity`. `refresh` is the longest time between two
+    subscriptions; None lets one last as long as it will.
     """
 
     def __init__(
@@ -75,27 +63,21 @@ class Watcher:
         refresh: timedelta | None,
     ) -> None:
         self._api = api
-        self._wanted = wanted
-        self._clock = clock
-        self._on_event = on_event
         self._refresh = refresh
-        self._feed = IdentityFeed()
-        self._trouble: Disconnected | Denied | None = None  # what was reported last, if it still lasts
-        self._refused: frozenset[PartRefused] = frozenset()  # of the newest message
-        self._judging: asyncio.TimerHandle | None = None
+        self._held = HeldIdentity(wanted=wanted, clock=clock, on_event=on_event)
 
     @property
     def current(self) -> IdentityState | None:
         """The newest state; None before the first, and after the identity was withdrawn."""
-        return self._feed.current
+        return self._held.feed.current
 
     async def wait_ready(self) -> IdentityState:
         """The current state, as soon as there is one. A deadline is the caller's to set."""
-        return await self._feed.wait_ready()
+        return await self._held.feed.wait_ready()
 
     def states(self) -> AsyncIterator[IdentityState | None]:
         """The current state, and the newest one after each change, for ever."""
-        return self._feed.states()
+        return self._held.feed.states()
 
     async def run(self) -> None:
         """Watch until cancelled.
@@ -111,7 +93,7 @@ class Watcher:
         try:
             await retrying(self._follow)
         finally:
-            self._judge_no_more()
+            self._held.judge_no_more()
 
     # -- subscriptions --------------------------------------------------------------------------------------
 
@@ -136,7 +118,7 @@ class Watcher:
             answered.set()
             if older is not None:
                 older.task.cancel()
-            self._take(message)
+            self._held.take(message)
 
         task = tasks.create_task(self._ending(take))
         task.add_done_callback(lambda _: answered.set())
@@ -167,71 +149,11 @@ class Watcher:
     def _lose(self, ending: Ending) -> None:
         """React to the end of the newest subscription. An outage leaves the last state in force."""
         if isinstance(ending, Rejected):
-            self._withdraw()
-            self._on_event(ending)
+            self._held.reject(ending)
             raise Refused(self._api.rejected, ending.detail)
         if isinstance(ending, Denied):
-            self._withdraw()
-        self._report(ending)
-
-    # -- messages -------------------------------------------------------------------------------------------
-
-    def _take(self, message: Message) -> None:
-        """Put in force what is good of one message, and report what is not."""
-        self._judge_no_more()
-        if isinstance(message, Update):
-            self._judge(message)
-        elif isinstance(message, NotIssued):
-            self._withdraw()
-            self._report(Denied(Reason.SVID_NOT_ISSUED, "no SVID for the workload"))
-        else:
-            self._trouble = None
-            self._refuse((message,))
-
-    def _judge(self, update: Update) -> None:
-        try:
-            applied = apply(update, self.current, self._wanted, self._clock())
-        except Refused as withdrawn:
-            self._withdraw()
-            self._report(Denied(withdrawn.reason, withdrawn.detail))
-            return
-        self._trouble = None
-        self._refuse(applied.refused)
-        self._publish(applied.state)
-        if any(part.reason in _OF_TIME for part in applied.refused):
-            # Nobody sends it again because a clock, here or there, is put right.
-            loop = asyncio.get_running_loop()
-            self._judging = loop.call_later(JUDGE_AGAIN_SECONDS, self._judge, update)
-
-    def _judge_no_more(self) -> None:
-        if self._judging is not None:
-            self._judging.cancel()
-            self._judging = None
-
-    def _refuse(self, refused: tuple[PartRefused, ...]) -> None:
-        """Report what of the newest message is refused, and was not in the one before."""
-        for part in refused:
-            if part not in self._refused:
-                self._on_event(part)
-        self._refused = frozenset(refused)
-
-    def _publish(self, state: IdentityState | None) -> None:
-        if state is not None and state != self.current:
-            self._feed.publish(state)
-            self._on_event(Updated(state))
-
-    def _withdraw(self) -> None:
-        """Cease using the identity (Workload API section 5.2.1). No earlier message brings it back."""
-        self._judge_no_more()
-        self._refused = frozenset()
-        if self.current is not None:
-            self._feed.publish(None)
-
-    def _report(self, trouble: Disconnected | Denied) -> None:
-        """Report what lasts, once."""
-        if _kind(trouble) != _kind(self._trouble):
-            self._trouble = trouble
-            self._on_event(trouble)
+            self._held.withdraw()
+        self._held.report(ending)
 
 
 class _SubscriptionLostError(Exception):
@@ -244,13 +166,6 @@ class _Subscription:
 
     task: asyncio.Task[Ending]
     answered: asyncio.Event
-
-
-def _kind(trouble: Disconnected | Denied | None) -> object:
-    """Two troubles of one kind are the same to an operator."""
-    if isinstance(trouble, Disconnected):
-        return trouble.code
-    return trouble and trouble.reason
 
 
 def printable(detail: str | None) -> str:

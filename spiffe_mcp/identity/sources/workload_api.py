@@ -17,7 +17,8 @@ from spiffe._proto import workload_pb2
 from spiffe_mcp.errors import Reason
 from spiffe_mcp.identity.sources.channel import checked_address, messages, open_channel
 from spiffe_mcp.identity.sources.events import Denied, Disconnected, Ending, Rejected, SourceEvent
-from spiffe_mcp.identity.sources.watcher import Message, Watcher
+from spiffe_mcp.identity.sources.held import Message
+from spiffe_mcp.identity.sources.watcher import Watcher
 from spiffe_mcp.identity.update import PartRefused, SvidPart, Update
 from spiffe_mcp.identity.wanted import Wanted
 

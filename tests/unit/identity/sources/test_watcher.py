@@ -12,10 +12,11 @@ import pytest
 from spiffe_mcp.errors import Reason, Refused
 from spiffe_mcp.identity.sources import watcher
 from spiffe_mcp.identity.sources.events import Denied, Disconnected, Ending, Rejected, Updated
-from spiffe_mcp.identity.sources.watcher import Message, NotIssued, Watcher
-from spiffe_mcp.identity.update import PartRefused, SvidPart, Update
+from spiffe_mcp.identity.sources.held import Message, NotIssued
+from spiffe_mcp.identity.sources.watcher import Watcher
+from spiffe_mcp.identity.update import SvidPart, Update
 from spiffe_mcp.identity.wanted import FirstOffered
-from tests.fakes.mini_ca import HOUR, NOW, MiniCa
+from tests.fakes.mini_ca import NOW, MiniCa
 from tests.fakes.watch import PATIENCE, Clock, Watch
 
 CA = MiniCa("a.test")
@@ -206,53 +207,6 @@ async def test_a_source_may_say_that_the_keys_may_not_be_kept() -> None:
         assert watch.current is None
         (await api.nth(2)).take(update())
         await watch.updated()
-
-
-async def test_what_lasts_is_said_once_and_again_when_it_comes_back() -> None:
-    api = ScriptedApi()
-    bad = update(federated={"spiffe://b.test": b"garbage"})
-    async with watched(api, SOON) as watch:
-        for number in (1, 2, 3):
-            (await api.nth(number)).take(NotIssued())
-        for number in (4, 5):
-            (await api.nth(number)).take(bad)
-        (await api.nth(6)).take(update())
-        (await api.nth(7)).take(bad)
-        (await api.nth(8)).take(NotIssued())
-        await api.nth(9)
-    assert [type(event) for event in watch.said] == [Denied, PartRefused, Updated, Updated, PartRefused, Updated, Denied]  # fmt: skip  # noqa: E501
-
-
-@pytest.mark.parametrize("wrong_by", [-HOUR, 2 * HOUR])
-async def test_an_svid_that_a_wrong_clock_refused_is_taken_when_the_clock_is_right(
-    monkeypatch: pytest.MonkeyPatch, wrong_by: timedelta
-) -> None:
-    monkeypatch.setattr(watcher, "JUDGE_AGAIN_SECONDS", SOON.total_seconds())
-    api, clock = ScriptedApi(), Clock(NOW + wrong_by)
-    async with watched(api, clock=clock) as watch:
-        (await api.nth(1)).take(update())
-        refused = await watch.next(PartRefused)
-        assert refused.reason in {Reason.CERTIFICATE_EXPIRED, Reason.CERTIFICATE_NOT_YET_VALID}
-        assert watch.current is None
-        clock.now = NOW
-        assert (await watch.updated()).valid_at(NOW)
-        assert len(api.subscriptions) == 1
-
-
-async def test_a_message_that_waits_for_the_clock_does_not_outlive_a_withdrawal(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(watcher, "JUDGE_AGAIN_SECONDS", SOON.total_seconds())
-    api, clock = ScriptedApi(), Clock(NOW - HOUR)
-    async with watched(api, clock=clock) as watch:
-        first = await api.nth(1)
-        first.take(update())
-        await watch.next(PartRefused)
-        first.take(NotIssued())
-        await watch.next(Denied)
-        clock.now = NOW
-        await asyncio.sleep(3 * SOON.total_seconds())  # what must not happen has no event
-        assert watch.current is None
 
 
 def test_what_the_other_side_says_is_bounded_and_cannot_break_a_line() -> None:
