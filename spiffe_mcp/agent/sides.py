@@ -91,7 +91,9 @@ class Sides:
         )
         workloads = Workloads(self._tasks, identities.of_caller, made_with)
         self._stack.callback(workloads.close)
-        return AttestedListener(outward, workloads, identities.attest).accept
+        # Half: what the mesh sends finds room however many local callers there are.
+        connections = self._around.capacity.connections // 2
+        return AttestedListener(outward, workloads, identities.attest, connections).accept
 
     def _around_server(self, config: IngressConfig) -> Surroundings:
         """With the agent's own identity, or with that of the MCP server's workload."""

@@ -28,7 +28,6 @@ from spiffe_mcp.mesh.workload import Workload
 from spiffe_mcp.mesh.workloads import Workloads
 from spiffe_mcp.workload.attestation import AcceptedSocket, Attested
 
-MAX_CONNECTIONS: Final = 2048  # of all local callers; the agent has some left for the mesh
 _UNATTESTED: Final = "unattested"  # one share for all of them
 
 
@@ -40,7 +39,7 @@ class AttestedListener:
         egress: EgressListener,
         workloads: Workloads,
         attest: Callable[[AcceptedSocket], Attested],
-        connections: int = MAX_CONNECTIONS,
+        connections: int,
     ) -> None:
         self._egress = egress
         self._workloads = workloads
