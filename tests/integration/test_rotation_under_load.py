@@ -144,3 +144,34 @@ def leaf_of(hop: Hop) -> bytes:
     """The certificate that the ingress has shown."""
     assert hop.peer is not None
     return hop.peer.leaf_der
+
+
+async def test_one_large_answer_that_streams_across_rotations_arrives_as_it_was_said(folder: Path) -> None:
+    events, every = 1_500, 100
+    said = sha256()
+
+    async def stream(message: Message, reply: Reply) -> None:
+        await reply.start(STREAM)
+        for number in range(events):
+            if number % every == 0:
+                mesh.provider.rotate()
+            params = {"progressToken": 1, "progress": number, "message": text_of(number)}
+            progress = {"jsonrpc": "2.0", "method": "notifications/progress", "params": params}
+            said.update(chunk := event(json.dumps(progress).encode()))
+            await reply.write(chunk)
+        said.update(chunk := event(result_of(message, "done")))
+        await reply.write(chunk)
+        reply.finish()
+
+    async with running_mesh(folder, egresses=(PLANNER,)) as mesh:
+        before = mesh.svid(PLANNER)
+        heard, size = sha256(), 0
+        with mesh.server.answering(stream):
+            async with await mesh.planner.begin(call("echo", text="go on")) as response:
+                async for chunk in response:
+                    heard.update(chunk)
+                    size += len(chunk)
+        assert heard.digest() == said.digest()
+        assert size > 10_000_000
+        assert mesh.svid(PLANNER) != before
+        assert mesh.log("ingress").last()["outcome"] == mesh.log("planner").last()["outcome"] == "completed"
