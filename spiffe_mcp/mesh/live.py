@@ -36,6 +36,9 @@ SLICE: Final = 32  # chains verified before the loop turns: some 10 ms
 
 Verdict: TypeAlias = Refused | None
 _DRAIN: Final = {Side.INGRESS: Drain.SERVER, Side.EGRESS: Drain.CLIENT}
+# Before their time is over rather than after it; and the ingress first, for it knows whether a stream has had
+# its answer, and tells who waits. An egress that ended first could only cut.
+_EARLIER: Final = {Side.INGRESS: timedelta(seconds=3 * TICK), Side.EGRESS: timedelta(seconds=TICK)}
 
 
 class Connection(Protocol):
@@ -166,12 +169,12 @@ class LiveConnections:
 
     def _watch_time(self) -> None:
         now = self._clock()
-        by_next_tick = now + timedelta(seconds=TICK)  # earlier rather than later
         for entry in tuple(self._entries):
-            if by_next_tick >= entry.lifetime.end:
+            then = now + _EARLIER[entry.side]
+            if then >= entry.lifetime.end:
                 self.closed(entry)
                 entry.connection.end(Refused(Reason.TLS_LIFETIME))
-            elif not entry.draining and by_next_tick >= entry.lifetime.drain_at:
+            elif not entry.draining and then >= entry.lifetime.drain_at:
                 entry.draining = True
                 entry.connection.drain()
 

@@ -6,12 +6,15 @@ refused or timed-out handshake never makes one.
 """
 
 import asyncio
+import logging
 from collections.abc import Callable
 from typing import Final, Protocol, cast
 
 from spiffe_mcp.errors import Reason, Refused
 from spiffe_mcp.tls.session import TlsSession
 from spiffe_mcp.tls.verification import Peer
+
+_LOG: Final = logging.getLogger(__name__)
 
 HANDSHAKE_TIMEOUT: Final = 10.0  # seconds
 MAX_HANDSHAKES: Final = 256  # in progress at one listener
@@ -169,6 +172,11 @@ class TlsProtocol(asyncio.Protocol, asyncio.Transport):
         except Refused as refused:
             self._flush()
             self._refuse(refused)
+            return
+        except Exception:  # noqa: BLE001  fail closed: whatever a fault of ours left undone, nobody is verified
+            _LOG.exception("a fault ends a connection")
+            self._flush()
+            self._refuse(Refused(Reason.TLS_HANDSHAKE, "a fault of this side"))
             return
         self._flush()
         if self._inner is None and self._session.peer is not None:

@@ -109,6 +109,18 @@ async def test_at_the_end_of_its_life_a_connection_tells_its_stream_and_goes(fol
         assert (record["outcome"], record["reason"]) == ("refused", Reason.TLS_LIFETIME.code)
 
 
+async def test_a_caller_whose_stream_is_ended_with_its_hop_is_told(folder: Path) -> None:
+    """The ingress ends first, and says so in the stream; the egress passes that on."""
+    async with running_mesh(folder, egresses=(PLANNER,), max_lifetime=3) as mesh:
+        with mesh.server.answering(begun_and_never_answered):
+            async with await mesh.planner.begin(call("echo", text="go on")) as response:
+                events = b"".join([chunk async for chunk in response])
+        assert events.startswith(event(PROGRESS))
+        assert error_in(events)["data"]["reason"] == Reason.TLS_LIFETIME.code
+        record = mesh.log("ingress").last()
+        assert (record["outcome"], record["reason"]) == ("refused", Reason.TLS_LIFETIME.code)
+
+
 async def test_a_connection_that_drains_answers_what_it_was_asked_and_says_that_it_was_the_last(
     folder: Path,
 ) -> None:

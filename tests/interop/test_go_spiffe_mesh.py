@@ -170,5 +170,5 @@ async def test_a_go_server_that_does_not_admit_the_ai_agent_gets_no_request(
         assert "unexpected ID" in (await server.event("handshake_failed"))["error"]
         assert await server.rest() == []
     assert answer.status == 403
-    assert answer.reason == Reason.TLS_HANDSHAKE.code
-    assert only_record(folder)["reason"] == Reason.TLS_HANDSHAKE.code
+    assert answer.reason == Reason.TLS_REJECTED.code
+    assert only_record(folder)["reason"] == Reason.TLS_REJECTED.code

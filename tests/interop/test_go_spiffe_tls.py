@@ -115,7 +115,7 @@ async def test_a_go_server_that_does_not_admit_us_serves_nothing_and_we_learn_th
         address = (await server.event("listening"))["address"]
         with pytest.raises(Refused) as refused:
             await asked(ours.tls, SERVER, address, REQUEST)
-        assert refused.value.reason is Reason.TLS_HANDSHAKE
+        assert refused.value.reason is Reason.TLS_REJECTED
         failed = await server.event("handshake_failed")
         assert "unexpected" in failed["error"]
         assert await server.rest() == []
@@ -151,6 +151,6 @@ async def test_a_hop_to_a_go_server_outlives_its_authority_and_the_former_one_co
         stale = IdentityState(before.svid, state.bundles)
         with pytest.raises(Refused) as refused:  # and the former client, to the new server
             await asked(TlsIdentity(stale, now), SERVER, address, REQUEST)
-        assert refused.value.reason is Reason.TLS_HANDSHAKE
+        assert refused.value.reason is Reason.TLS_REJECTED
         events = [event["event"] for event in await server.rest()]
         assert events == ["handshake", "request", "over", "handshake_failed", "handshake_failed"]

@@ -277,3 +277,55 @@ async def test_a_server_that_hangs_up_during_the_handshake_is_a_refusal() -> Non
         with pytest.raises(Refused) as caught:
             await hops.hop(Server(address), snapshot(ca().issue("/planner")))
         assert caught.value.reason is Reason.TLS_HANDSHAKE
+
+
+EITHER = "spiffe://a.test/*"
+
+
+async def test_by_a_pattern_each_hop_names_the_very_server_that_it_leads_to() -> None:
+    planner = snapshot(ca().issue("/planner"))
+    async with (
+        serving(WEATHER) as weather,
+        serving(BANK) as bank,
+        dialling() as hops,
+        await hops.hop(weather, planner, EITHER) as one,
+        await hops.hop(bank, planner, EITHER) as two,
+    ):
+        assert (one.server, two.server) == (WEATHER, BANK)
+
+
+async def test_a_call_goes_on_no_hop_to_another_server_than_it_is_for() -> None:
+    """Nor on one of another SVID. Nothing is sent, and the hop is good for the call that it is leased for."""
+    planner, rotated = snapshot(ca().issue("/planner")), snapshot(ca().issue("/planner"))
+    async with (
+        serving(WEATHER) as weather,
+        dialling() as hops,
+        await hops.hop(weather, planner, EITHER) as hop,
+    ):
+        for by, to in ((planner, BANK), (rotated, WEATHER)):
+            with pytest.raises(ValueError, match="another hop"):
+                await hop.send(outbound(weather, by, to, EITHER))
+        assert weather.requests == []
+        async with await hop.send(outbound(weather, planner, WEATHER, EITHER)) as response:
+            assert await response.body(100) == b"1"
+        with pytest.raises(ValueError, match="another hop"):  # a lease is for one call
+            await hop.send(outbound(weather, planner, WEATHER, EITHER))
+
+
+async def test_a_hop_on_which_nothing_was_sent_is_there_for_the_next_call() -> None:
+    planner = snapshot(ca().issue("/planner"))
+    async with serving() as server, dialling() as hops:
+        async with await hops.hop(server, planner):
+            pass
+        assert await hops.sent(server, planner) == b"1"
+        assert len(server.peers) == 1
+
+
+async def test_live_hops_are_known_until_they_end() -> None:
+    planner = snapshot(ca().issue("/planner"))
+    async with serving() as server, dialling() as hops:
+        await hops.sent(server, planner)
+        assert len(hops.live) == 1
+        hops.hops.close()
+        while len(hops.live):  # noqa: ASYNC110  the other end of a socket has no event for tests
+            await asyncio.sleep(0)

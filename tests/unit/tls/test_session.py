@@ -204,6 +204,27 @@ def test_a_client_of_tls_1_2_is_refused() -> None:
     assert (caught.value.reason, caught.value.detail) == (Reason.TLS_HANDSHAKE, "UNSUPPORTED_PROTOCOL")
 
 
+def test_the_context_is_the_one_of_the_first_byte() -> None:
+    """Who waits before he speaks meets the newest SVID; and who says nothing costs nothing."""
+    asked: list[TlsIdentity] = []
+    newest = identity("/server")
+
+    def context() -> ssl.SSLContext:
+        asked.append(newest)
+        return newest.server_context
+
+    client = identity("/client").connect(SERVER)
+    server = TlsSession(context, server_side=True, verify=identity("/server").accept(ANYBODY_OF_A)._verify)
+    server.start()
+    assert asked == []
+    newest = identity("/server")
+    client.start()
+    talk(client, server)
+    assert asked == [newest]
+    assert client.peer is not None
+    assert client.peer.chain_der[0] == newest.state.svid.chain_der[0]
+
+
 def test_sessions_are_never_resumed() -> None:
     """A resumed session would skip the certificate, and with it revocation."""
     server = identity("/server")

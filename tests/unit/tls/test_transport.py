@@ -11,7 +11,7 @@ from typing import Any, cast
 import pytest
 
 from spiffe_mcp.errors import Reason, Refused
-from spiffe_mcp.tls import HandshakeSlots, Peer, TlsIdentity, TlsProtocol
+from spiffe_mcp.tls import HandshakeSlots, Peer, TlsIdentity, TlsProtocol, TlsSession
 from tests.fakes.mini_ca import MiniCa
 from tests.unit.tls.ends import NOW, allowed, identity
 
@@ -121,7 +121,7 @@ async def wired(
     unheard: list[dict[str, Any]] = []
     loop.set_exception_handler(lambda _, context: unheard.append(context))
     end = End(server or identity("/server"), options)
-    listener = await loop.create_server(end.accept, "127.0.0.1", 0)
+    listener = await loop.create_server(lambda: end.accept(), "127.0.0.1", 0)  # noqa: PLW0108  looked up late
     pair = Wired(end, End(client or identity("/client")), listener.sockets[0].getsockname()[1])
     try:
         yield pair
@@ -248,6 +248,34 @@ async def test_a_client_that_refuses_its_server_makes_nothing_and_the_server_com
         assert pair.server.reasons == [Reason.TLS_HANDSHAKE]
         assert pair.client.inside == pair.server.inside == []
         assert protocol.is_closing()
+
+
+@pytest.mark.parametrize("at_the_server", [True, False])
+async def test_a_fault_in_what_judges_a_peer_lets_nobody_in(
+    at_the_server: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(_: tuple[bytes, ...]) -> Peer:
+        raise ZeroDivisionError
+
+    async with wired() as pair:
+        faulty = pair.server if at_the_server else pair.client
+        context = faulty.identity.server_context if at_the_server else faulty.identity.client_context
+        session = TlsSession(lambda: context, server_side=at_the_server, verify=broken)
+        make = "accept" if at_the_server else "connect"
+        faulty.__dict__[make] = lambda *_: faulty._protocol(session)
+        await pair.dial()
+        await faulty.told.wait()
+        assert faulty.reasons == [Reason.TLS_HANDSHAKE]
+        assert pair.server.inside == []
+        if at_the_server:
+            await pair.client.told.wait()
+            client = pair.client.inside[0]  # in TLS 1.3 its own handshake succeeds
+            await client.lost.wait()
+            assert isinstance(client.why, Refused)
+            assert client.why.reason is Reason.TLS_REJECTED
+        else:
+            assert pair.client.inside == []
+    assert "a fault ends a connection" in caplog.text
 
 
 async def test_closing_sends_everything_and_a_goodbye() -> None:
