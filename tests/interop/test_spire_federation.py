@@ -101,7 +101,7 @@ async def test_we_read_spires_endpoint_and_follow_a_rotation_of_the_authority(
     pair.bootstrap.write_bytes(SpiffeBundle((await of_spire(pair)).x509).to_json())
     pair.ours.federate(pair.relationship)
     async with asyncio.timeout(PATIENCE):
-        fetched = await pair.ours.until(lambda issued: bool(issued.foreign.get(B) and issued.foreign[B].jwt))
+        fetched = await pair.ours.until(has_jwt_keys_of_b)
     first = fetched.foreign[B]
     assert first.x509 == (await of_spire(pair)).x509
     assert first.sequence is not None
