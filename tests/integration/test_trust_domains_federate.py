@@ -42,7 +42,7 @@ from tests.fakes.mini_ca import MiniCa
 
 WORKERS = 4
 HOUR = timedelta(hours=1)
-# What a caller is told whose trust has ended: on a new connection, and on a live one that was looked at again.
+# What a caller is told whose trust has ended: on a new connection, or on a live one that was looked at
 NOBODY_THERE = {Reason.CHAIN_UNTRUSTED.code, Reason.BUNDLE_UNKNOWN.code}
 
 
