@@ -15,7 +15,6 @@ EXCEPTIONS = {
     "agent/sides.py": "wiring; run by every scenario in tests/integration",
     "agent/identities.py": "wiring; run by every scenario in tests/integration",
     "agent/readiness.py": "seen through a running agent: tests/integration/test_readiness.py",
-    "agent/telemetry.py": "wiring; tests/docs/test_metrics.py and tests/integration/test_readiness.py ask it",
     "cli/agent.py": "wiring; tests/unit/cli/test_main.py and tests/integration start it",
     "cli/clock.py": "one line that reads the clock",
     "cli/demo.py": "wiring; the demo proves itself and says so by its exit code",
