@@ -13,7 +13,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from spiffe_mcp.agent import admin
 from spiffe_mcp.agent.admin_config import AdminConfig
 from spiffe_mcp.agent.config import AgentConfig
 from spiffe_mcp.agent.descriptors import capacity, listeners_and_pools
@@ -96,6 +95,8 @@ async def _telling(
     if config is None:
         yield None
         return
+    from spiffe_mcp.agent import admin  # noqa: PLC0415  aiohttp takes 10 MB: only who wants the endpoint pays
+
     registry = telemetry.registry(registries, registries.identities)
     async with admin.serving(config, telemetry.readiness.reasons, registry) as bound:
         _LOG.info("admin: http://%s", bound)

@@ -43,9 +43,9 @@ class Patient:
     def needed(self) -> Collection[TrustDomain]:
         """The trust domains that it has to know."""
         ingresses = self.config.ingresses if self.config else ()
-        return {target.server.trust_domain for target in self.peers} | {
-            pattern.trust_domain for ingress in ingresses for pattern in ingress.peers.patterns
-        }
+        admitted = [pattern for ingress in ingresses for pattern in ingress.peers.patterns]
+        named = [*admitted, *(target.server for target in self.peers)]
+        return {pattern.trust_domain for pattern in named}
 
 
 def of_config(
@@ -56,7 +56,8 @@ def of_config(
         config = load(path)
     except Refused as refused:
         return None, _invalid(refused)
-    routes = config.egress.servers if config.egress else ()
+    # A node's hops are its workloads', with identities that the agent's own could not stand in for.
+    routes = config.egress.servers if config.egress and config.identity.workloads is None else ()
     configured = tuple(Target(route.address, route.server) for route in routes)
     found = Patient(socket or config.identity.socket, config.identity.wanted, (*configured, *peers), config)
     return found, _loaded(path, config, now)
@@ -85,6 +86,8 @@ async def examine(patient: Patient, clock: Callable[[], datetime]) -> AsyncItera
         yield machine.audit_log(patient.config.audit.file)
     async for finding in _identity(patient, clock):
         yield finding
+    if patient.config is not None and patient.config.identity.workloads is not None:
+        yield socket.look_at(patient.config.identity.workloads.socket)
     if patient.config is not None and patient.config.admin is not None:
         yield await running.asked(patient.config.admin)
 

@@ -22,7 +22,7 @@ _OTHERS_WRITE: Final = stat.S_IWGRP | stat.S_IWOTH
 
 def descriptors(config: AgentConfig | None = None) -> Finding:
     """Whether a process that is started from here may open as many as an agent can use."""
-    listeners, pools = listeners_and_pools(config) if config else (1, 0)
+    listeners, pools = listeners_and_pools(config) if config is not None else (1, 0)
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]  # an agent raises the soft limit by itself
     wanted = Capacity().descriptors(listeners=listeners, pools=pools)
     limit = wanted if most == resource.RLIM_INFINITY else most

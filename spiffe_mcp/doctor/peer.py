@@ -45,6 +45,19 @@ async def tried(
     """What becomes of a hop to `server` at `address`."""
     question = _Question(address)
     try:
+        return await _asked(question, state, address, server, clock)
+    finally:
+        question.close()
+
+
+async def _asked(
+    question: "_Question",
+    state: IdentityState,
+    address: Address,
+    server: IdPattern,
+    clock: Callable[[], datetime],
+) -> Finding:
+    try:
         peer = await question.handshaken(TlsIdentity(state, clock), AllowedIds((server,)))
     except Refused as refused:
         return _refused_by_us(address, server, refused)
@@ -55,8 +68,6 @@ async def tried(
         return _silent(address, peer)
     except Refused as refused:
         return _refused_us(address, peer, state, refused)
-    finally:
-        question.close()
     return ok(Check.PEER, f"{peer.spiffe_id} answers at {address}, and lets {state.svid.spiffe_id} in.")
 
 

@@ -190,7 +190,15 @@ def test_every_agent_configuration_in_a_page_is_accepted(page: Path, tmp_path: P
 CODES = {reason.code for reason in Reason}
 # What looks like a code and is none: a package, a function of Rego, keys of the configuration; and paths of
 # the policy's input, file names.
-OTHERS = {"mcp.authz", "http.send", "identity.hint", "identity.socket", "identity.spiffe_id", "workload.sock"}
+OTHERS = {
+    "agent.conf",
+    "mcp.authz",
+    "http.send",
+    "identity.hint",
+    "identity.socket",
+    "identity.spiffe_id",
+    "workload.sock",
+}
 INPUT = (ROOT / "docs/reference/policy-input.md").read_text()
 
 

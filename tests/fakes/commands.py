@@ -21,6 +21,15 @@ def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     )
 
 
+def python(code: str) -> str:
+    """What a Python process of its own prints that runs `code`."""
+    ran = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert ran.returncode == 0, ran.stderr
+    return ran.stdout
+
+
 class Command:
     """A command that runs. `stdout` holds the lines that were read so far."""
 
