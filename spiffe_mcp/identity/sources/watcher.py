@@ -26,8 +26,21 @@ from spiffe_mcp.identity.wanted import Wanted
 FIRST_PAUSE_SECONDS: Final = 0.1
 LONGEST_PAUSE_SECONDS: Final = 0.9  # so that an outage ends for us within a second of its end
 JUDGE_AGAIN_SECONDS: Final = 1.0
+# While SPIRE replaces what a tainted authority signed, it tells a workload of each SVID as it gets it, and of
+# changed bundles even if there is none: for a moment, one that is not there yet looks like one withdrawn.
+WITHDRAW_SECONDS: Final = 0.5
 REFRESH: Final = timedelta(seconds=9)  # an answer takes its time too, and keys have to be gone within ten
 
+# What may be over in a moment. A workload that is gone is gone: its keys are dropped at once.
+_MAY_PASS: Final = frozenset(
+    {
+        Reason.SVID_NOT_OFFERED,
+        Reason.SVID_NOT_ISSUED,
+        Reason.WORKLOAD_API_DENIED,
+        Reason.BROKER_DENIED,
+        Reason.DELEGATED_DENIED,
+    }
+)
 _OF_TIME: Final = frozenset({Reason.CERTIFICATE_EXPIRED, Reason.CERTIFICATE_NOT_YET_VALID})
 _RANDOM: Final = SystemRandom()
 
@@ -83,6 +96,7 @@ class Watcher:
         self._trouble: Disconnected | Denied | None = None  # what was reported last, if it still lasts
         self._refused: frozenset[PartRefused] = frozenset()  # of the newest message
         self._judging: asyncio.TimerHandle | None = None
+        self._withdrawing: asyncio.TimerHandle | None = None
 
     @property
     def current(self) -> IdentityState | None:
@@ -112,6 +126,7 @@ class Watcher:
             await retrying(self._follow)
         finally:
             self._judge_no_more()
+            self._keep()
 
     # -- subscriptions --------------------------------------------------------------------------------------
 
@@ -171,8 +186,9 @@ class Watcher:
             self._on_event(ending)
             raise Refused(self._api.rejected, ending.detail)
         if isinstance(ending, Denied):
-            self._withdraw()
-        self._report(ending)
+            self._deny(ending)
+        else:
+            self._report(ending)
 
     # -- messages -------------------------------------------------------------------------------------------
 
@@ -182,8 +198,7 @@ class Watcher:
         if isinstance(message, Update):
             self._judge(message)
         elif isinstance(message, NotIssued):
-            self._withdraw()
-            self._report(Denied(Reason.SVID_NOT_ISSUED, "no SVID for the workload"))
+            self._deny(Denied(Reason.SVID_NOT_ISSUED, "no SVID for the workload"))
         else:
             self._trouble = None
             self._refuse((message,))
@@ -192,9 +207,9 @@ class Watcher:
         try:
             applied = apply(update, self.current, self._wanted, self._clock())
         except Refused as withdrawn:
-            self._withdraw()
-            self._report(Denied(withdrawn.reason, withdrawn.detail))
+            self._deny(Denied(withdrawn.reason, withdrawn.detail))
             return
+        self._keep()
         self._trouble = None
         self._refuse(applied.refused)
         self._publish(applied.state)
@@ -220,12 +235,30 @@ class Watcher:
             self._feed.publish(state)
             self._on_event(Updated(state))
 
-    def _withdraw(self) -> None:
-        """Cease using the identity (Workload API section 5.2.1). No earlier message brings it back."""
+    def _deny(self, denied: Denied) -> None:
+        """Cease using the identity (Workload API section 5.2.1); if it may be a passing matter, not at once."""
         self._judge_no_more()
+        self._refused = frozenset()
+        if denied.reason not in _MAY_PASS:
+            self._withdraw()
+        elif self._withdrawing is None:
+            loop = asyncio.get_running_loop()
+            self._withdrawing = loop.call_later(WITHDRAW_SECONDS, self._withdraw)
+        self._report(denied)
+
+    def _withdraw(self) -> None:
+        """Without an identity from now on. No earlier message brings it back."""
+        self._judge_no_more()
+        self._keep()
         self._refused = frozenset()
         if self.current is not None:
             self._feed.publish(None)
+
+    def _keep(self) -> None:
+        """Whatever was to be withdrawn is not."""
+        if self._withdrawing is not None:
+            self._withdrawing.cancel()
+            self._withdrawing = None
 
     def _report(self, trouble: Disconnected | Denied) -> None:
         """Report what lasts, once."""
