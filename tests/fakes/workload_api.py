@@ -55,6 +55,7 @@ class FakeWorkloadApi:
         self._path = path
         self._server: grpc.aio.Server | None = None
         self._answer: bytes | grpc.StatusCode | None = None
+        self._silent = False  # towards new streams
         self._changed = asyncio.Event()
         self._asked = asyncio.Event()
         self.metadata: list[dict[str, str | bytes]] = []
@@ -98,8 +99,14 @@ class FakeWorkloadApi:
         """End every stream with `code`, and answer new ones with it."""
         self._say(code)
 
+    def deny_once(self) -> None:
+        """End every stream with PERMISSION_DENIED, and say nothing to new ones until the next push."""
+        self._say(grpc.StatusCode.PERMISSION_DENIED)
+        self._silent = True
+
     def _say(self, answer: bytes | grpc.StatusCode) -> None:
         self._answer = answer
+        self._silent = False
         self._changed.set()
         self._changed = asyncio.Event()
 
@@ -109,8 +116,10 @@ class FakeWorkloadApi:
         self.metadata.append(dict(context.invocation_metadata() or ()))
         self._asked.set()
         self._asked = asyncio.Event()
+        silent = self._silent
         while True:
-            changed, answer = self._changed, self._answer
+            changed, answer = self._changed, None if silent else self._answer
+            silent = False
             if isinstance(answer, grpc.StatusCode):
                 if answer is grpc.StatusCode.OK:
                     return

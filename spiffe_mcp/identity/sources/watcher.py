@@ -26,21 +26,19 @@ from spiffe_mcp.identity.wanted import Wanted
 FIRST_PAUSE_SECONDS: Final = 0.1
 LONGEST_PAUSE_SECONDS: Final = 0.9  # so that an outage ends for us within a second of its end
 JUDGE_AGAIN_SECONDS: Final = 1.0
-# While SPIRE replaces what a tainted authority signed, it tells a workload of each SVID as it gets it, and of
-# changed bundles even if there is none: for a moment, one that is not there yet looks like one withdrawn.
-WITHDRAW_SECONDS: Final = 0.5
 REFRESH: Final = timedelta(seconds=9)  # an answer takes its time too, and keys have to be gone within ten
 
-# What may be over in a moment. A workload that is gone is gone: its keys are dropped at once.
-_MAY_PASS: Final = frozenset(
-    {
-        Reason.SVID_NOT_OFFERED,
-        Reason.SVID_NOT_ISSUED,
-        Reason.WORKLOAD_API_DENIED,
-        Reason.BROKER_DENIED,
-        Reason.DELEGATED_DENIED,
-    }
-)
+# While SPIRE replaces what a tainted authority signed, an SVID that is not there yet looks like one that is
+# withdrawn: a workload is told of each of its SVIDs as it comes, and of a changed bundle even without any, by
+# a refusal; whoever asks again gets no answer before all are there, which is within five seconds.
+# So a refusal counts that is said twice, or that stays unanswered. For other reasons the keys go at once.
+_SECONDS_TO_RETURN: Final = {
+    Reason.SVID_NOT_OFFERED: 0.5,
+    Reason.SVID_NOT_ISSUED: 0.5,
+    Reason.WORKLOAD_API_DENIED: 8.0,
+    Reason.BROKER_DENIED: 8.0,
+    Reason.DELEGATED_DENIED: 8.0,
+}
 _OF_TIME: Final = frozenset({Reason.CERTIFICATE_EXPIRED, Reason.CERTIFICATE_NOT_YET_VALID})
 _RANDOM: Final = SystemRandom()
 
@@ -236,14 +234,14 @@ class Watcher:
             self._on_event(Updated(state))
 
     def _deny(self, denied: Denied) -> None:
-        """Cease using the identity (Workload API section 5.2.1); if it may be a passing matter, not at once."""
+        """Cease using the identity (Workload API section 5.2.1); if it may be a passing matter, not yet."""
         self._judge_no_more()
         self._refused = frozenset()
-        if denied.reason not in _MAY_PASS:
+        patience = _SECONDS_TO_RETURN.get(denied.reason)
+        if patience is None or self._withdrawing is not None:
             self._withdraw()
-        elif self._withdrawing is None:
-            loop = asyncio.get_running_loop()
-            self._withdrawing = loop.call_later(WITHDRAW_SECONDS, self._withdraw)
+        elif self.current is not None:
+            self._withdrawing = asyncio.get_running_loop().call_later(patience, self._withdraw)
         self._report(denied)
 
     def _withdraw(self) -> None:
