@@ -32,6 +32,7 @@ class Script:
         self._answer: bytes | Status | None = answer
         self._serial = 1  # of the answer
         self._turned_away: Status | None = None
+        self._ended: int | None = None  # the last stream that a status is for; None: for all
         self._changed = asyncio.Event()
         self.open = 0  # streams that are open now
         self.opened = 0  # streams that were ever opened
@@ -43,6 +44,11 @@ class Script:
     def end(self, code: grpc.StatusCode, detail: str = Status.detail) -> None:
         """End every stream, and answer new ones so."""
         self._change(Status(code, detail))
+
+    def end_open(self, code: grpc.StatusCode) -> None:
+        """End every stream that is open, and say nothing to new ones."""
+        self.end(code)
+        self._ended = self.opened
 
     def silence(self) -> None:
         """Say nothing to whoever comes from now on."""
@@ -65,6 +71,7 @@ class Script:
         """One stream from its beginning to its end."""
         self.open += 1
         self.opened += 1
+        number = self.opened
         self._wake()
         try:
             if self._turned_away is not None:
@@ -72,7 +79,9 @@ class Script:
             said = 0
             while True:
                 changed, answer = self._changed, self._answer
-                if isinstance(answer, Status):
+                if isinstance(answer, Status) and self._ended is not None and number > self._ended:
+                    pass  # not for this one
+                elif isinstance(answer, Status):
                     if answer.code is grpc.StatusCode.OK:
                         return
                     await context.abort(answer.code, answer.detail)
@@ -87,6 +96,7 @@ class Script:
     def _change(self, answer: bytes | Status) -> None:
         self._answer = answer
         self._serial += 1
+        self._ended = None
         self._wake()
 
     def _wake(self) -> None:
