@@ -174,7 +174,6 @@ class Hop:
 
     def __init__(self, address: Address, svid: X509Svid, bundles: BundleSet, server: SpiffeId) -> None:
         self.svid = svid
-        self.peer: Peer | None = None  # who answered the latest handshake
         self.address = address
         self._server = server
         self._identity = TlsIdentity(IdentityState(svid, bundles), now)
@@ -185,8 +184,8 @@ class Hop:
         loop = asyncio.get_running_loop()
         secured: asyncio.Future[ClientConnection] = loop.create_future()
 
-        def on_secured(peer: Peer) -> ClientConnection:
-            connection, self.peer = ClientConnection(), peer
+        def on_secured(_: Peer) -> ClientConnection:
+            connection = ClientConnection()
             secured.set_result(connection)
             return connection
 
