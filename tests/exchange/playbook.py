@@ -208,10 +208,12 @@ _numbers: Final = count(1)
 
 @dataclass
 class Egress:
-    """The side of the planner, or of whoever else `svid` is."""
+    """The side of the planner, or of whoever else `svid` is, on a hop to `server`."""
 
     svid: X509Svid = PLANNER
     user: User = ALICE
+    route: EgressRoute = EGRESS_ROUTE
+    server: SpiffeId = publisher.SERVER
     log: Memorised = field(default_factory=Memorised)
 
     def admit(self, request: Request, now: datetime = NOW) -> OutboundCall:
@@ -223,12 +225,12 @@ class Egress:
 
     def _admit(self, request: Request, record: Draft, now: datetime) -> OutboundCall:
         call = egress.read(request)
-        recording.note_outbound(record, call, EGRESS_ROUTE, self.user, frozenset())
+        recording.note_outbound(record, call, self.route, self.user, frozenset())
         admitted = egress.admit(
             request,
             call,
-            route=EGRESS_ROUTE,
-            server=publisher.SERVER,
+            route=self.route,
+            server=self.server,
             user=self.user,
             snapshot=snapshot(self.svid),
             ids=ExchangeIds(txn="txn-1", jti=f"jti-{next(_numbers)}"),

@@ -11,6 +11,7 @@ import pytest
 from spiffe_mcp.context import User
 from spiffe_mcp.errors import Reason
 from spiffe_mcp.http import Request
+from spiffe_mcp.identity import IdPattern, SpiffeId
 from tests.exchange.playbook import (
     ALICE,
     CA,
@@ -64,6 +65,28 @@ def test_a_context_says_who_calls_for_whom_whom_and_what() -> None:
     assert (said["htm"], said["htu"]) == ("POST", "https://node-2.mesh.test:8443/weather/mcp")
     assert said["mcp"] == {"method": "tools/call", "name": "get_forecast"}
     assert (said["iat"], said["txn"]) == (int(NOW.timestamp()), sent.txn)
+
+
+SERVERS = IdPattern.parse("spiffe://mesh.test/mcp/*")
+INSTANCE = SpiffeId.parse("spiffe://mesh.test/mcp/weather-2")
+
+
+def test_by_a_pattern_the_context_is_for_the_server_that_the_hop_has_proved_and_for_no_other() -> None:
+    side = Egress(route=replace(EGRESS_ROUTE, server=SERVERS), server=INSTANCE)
+    sent = side.admit(call())
+    assert claims(sent.request)["aud"] == str(INSTANCE)
+    assert sent.server == INSTANCE
+    assert side.log.last["server"] == str(INSTANCE)
+
+
+@pytest.mark.parametrize(
+    "other", ["spiffe://mesh.test/bank", "spiffe://mesh.test/mcp/a/b", "spiffe://other.test/mcp/weather-2"]
+)
+def test_nothing_is_signed_for_a_server_that_the_route_does_not_name(other: str) -> None:
+    """A hop may have been opened when the route named more."""
+    side = Egress(route=replace(EGRESS_ROUTE, server=SERVERS), server=SpiffeId.parse(other))
+    assert side.refuses(call()) is Reason.ID_NOT_AUTHORIZED
+    assert side.log.last["server"] == str(SERVERS)
 
 
 def test_every_exchange_has_a_context_of_its_own() -> None:

@@ -140,7 +140,6 @@ async def test_a_server_that_may_be_called_no_more_is_cut_in_the_middle_of_its_a
 
 
 async def test_a_pooled_hop_is_not_used_for_a_server_that_it_may_no_longer_lead_to(folder: Path) -> None:
-    """Not even in the moment between the change and the cut."""
     async with running_mesh(folder, egresses=(PLANNER,)) as mesh:
         await still_works(mesh)
         with mesh.server.untouched():
