@@ -11,7 +11,9 @@ from typing import Final, TypeAlias
 from uuid import UUID
 
 from spiffe_mcp.config import Section
+from spiffe_mcp.errors import Refused
 from spiffe_mcp.identity import AllowedIds, IdPattern, SpiffeId
+from spiffe_mcp.identity.sources.reference import KubernetesReference
 from spiffe_mcp.identity.wanted import MAX_HINT, ByHint, ById, FirstOffered, Wanted
 
 SPIFFE_ID: Final = "a SPIFFE ID (spiffe://trust-domain/path)"
@@ -152,6 +154,10 @@ def _pod(section: Section) -> PodWithUid | PodNamed:
         return PodWithUid(uid)
     if uid is not None or namespace is None or name is None:
         section.refuse("a pod is named by 'uid', or by 'namespace' and 'name'")
+    try:
+        KubernetesReference(namespace=namespace, name=name)
+    except Refused:
+        section.refuse("'namespace' and 'name' have to be names that Kubernetes gives")
     return PodNamed(namespace, name)
 
 

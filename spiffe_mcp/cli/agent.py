@@ -60,6 +60,8 @@ async def _serve(config: AgentConfig, reload: Reload) -> None:
 
 def _announce(ready: Ready) -> None:
     sides = {"egress": ready.egress, "ingress": ready.ingress, "admin": ready.admin}
-    listening = {side: str(address) for side, address in sides.items() if address is not None}
+    listening: dict[str, object] = {side: str(at) for side, at in sides.items() if at is not None}
+    if len(ready.ingresses) > 1:
+        listening["ingress"] = [str(address) for address in ready.ingresses]
     typer.echo(json.dumps({"event": "ready", "spiffe_id": str(ready.spiffe_id), **listening}))
     sys.stdout.flush()

@@ -2,7 +2,8 @@
 
 Pure: the listener does the I/O. The order of the steps is the order of the trust they build on:
 
- 1. Who calls: the only workload of this agent, whose SVID the agent holds (sidecar).
+ 1. Who calls: the workload that the local connection is of (node), or the only one there is (sidecar). Either
+    way the agent holds its SVID.
  2. What it asks: parsed strictly, the era decided.
  3. For which user: the configured one.
  4. What the workload says of identities is dropped: only listed headers pass.
@@ -68,7 +69,7 @@ def admit(
 
     `server` is who stands at the other end of the hop. Nothing has been said to it yet.
     """
-    # (1) One workload, one SVID: the agent's identity is the caller's.
+    # (1) One workload, one SVID: this identity is the caller's, and of nobody else.
     caller = snapshot.valid_at(now).spiffe_id
     # (4) Listed headers pass, and nothing else.
     bare = headers.forwarded(request, route.address, route.name.path)

@@ -13,7 +13,6 @@ EXCEPTIONS = {
     "agent/agent.py": "wiring; run by every scenario in tests/integration",
     "agent/registries.py": "wiring; tests/integration/test_authorization_is_reloaded.py",
     "agent/sides.py": "wiring; run by every scenario in tests/integration",
-    "agent/identities.py": "wiring; run by every scenario in tests/integration",
     "agent/readiness.py": "seen through a running agent: tests/integration/test_readiness.py",
     "cli/agent.py": "wiring; tests/unit/cli/test_main.py and tests/integration start it",
     "cli/clock.py": "one line that reads the clock",

@@ -290,6 +290,11 @@ RULES: dict[str, tuple[str, str, str]] = {
         f"pod: {{uid: {UID}, name: x, namespace: y}}",
         "ingress.workload.pod: a pod is named by 'uid', or by",
     ),
+    "a name that no pod has": (
+        "pid_file: weather.pid",
+        "pod: {namespace: tools, name: ../etc}",
+        "ingress.workload.pod: 'namespace' and 'name' have to be names that Kubernetes gives",
+    ),
     "a UID that is none": (
         "pid_file: weather.pid",
         "pod: {uid: weather-0}",
