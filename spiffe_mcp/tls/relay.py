@@ -212,6 +212,13 @@ class _Local(_End):
         else:
             self.abort()
 
+    def abort(self) -> None:
+        """End both sides now: nobody is left to take what they hold."""
+        super().abort()
+        self.far.abort()
+        if self._dialled is not None:
+            self._dialled.abort()
+
     def follow(self, dialled: TlsProtocol) -> None:
         """The other side is being proved; it is not waited for once this one has gone."""
         self._dialled = dialled

@@ -12,7 +12,6 @@ from spiffe_mcp.identity.wanted import ByHint, ById
 from tests.fakes import spire, spire_world
 from tests.fakes.worlds import FAKES, PARTNER, TRUST_DOMAIN, World, started
 
-RECONNECTS_WITHIN_SECONDS = 1.5  # a second, and what a busy machine adds
 needs_spire = pytest.mark.skipif(not spire.is_installed(), reason=spire.MISSING)
 ON_FAKES = [pytest.param(name, id=f"{name}-fake") for name in FAKES]
 ON_SPIRE = [pytest.param(f"{name}-spire", marks=needs_spire, id=f"{name}-spire") for name in FAKES]
