@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Iterator
 from itertools import count
 from random import Random, SystemRandom
-from time import monotonic, process_time
+from time import monotonic
 from typing import Final
 
 from tests.fakes.targets import TARGETS, Target
@@ -32,14 +32,11 @@ def seeds(first: int, seconds: float) -> Iterator[int]:
 
 def fails(target: Target, seed: int) -> bool:
     """Whether one input does, and on standard error what happened."""
-    random, before = Random(seed), process_time()  # noqa: S311  to be repeated, not to be secret
     try:
-        target(random)
+        target(Random(seed))  # noqa: S311  to be repeated, not to be secret
     except Exception:  # noqa: BLE001  whatever it is, it is what we look for
         traceback.print_exc()
         return True
-    if (took := process_time() - before) > SLOW:
-        sys.stderr.write(f"seed {seed} took {took * 1000:.0f} ms\n")
     return False
 
 

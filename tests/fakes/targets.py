@@ -8,6 +8,7 @@ anew proves only what its authority signed.
 
 from collections.abc import Callable, Mapping
 from random import Random
+from time import process_time
 from typing import Final, TypeAlias
 
 from spiffe_mcp.errors import Reason, Refused
@@ -22,6 +23,7 @@ from tests.fakes.mini_ca import NOW
 Target: TypeAlias = Callable[[Random], None]
 
 WORLD: Final = World(NOW)
+SLOWEST: Final = 0.2  # seconds of CPU time; see tests/property/test_verify_cost.py for how little is enough
 _PROVABLE: Final = {spiffe_id for spiffe_id, _ in GOOD.values()}
 
 
@@ -49,8 +51,9 @@ def spiffe_id(random: Random) -> None:
 
 
 def chain(random: Random) -> None:
-    """A chain proves an ID that an authority signed, or nothing."""
+    """A chain proves an ID that an authority signed, or nothing; and soon."""
     forged = mutations.forge(random, WORLD)
+    before = process_time()
     try:
         proved = verify_chain(forged.chain, WORLD.bundles, NOW)
     except Refused as refused:
@@ -58,6 +61,7 @@ def chain(random: Random) -> None:
     else:
         assert str(proved).encode() in forged.chain[0]
         assert forged.signed_anew or str(proved) in _PROVABLE
+    assert process_time() - before < SLOWEST
 
 
 def bundle(random: Random) -> None:

@@ -1,0 +1,275 @@
+"""What every drill has: two agents on Workload APIs of whatever make, calls without a pause, and a watcher.
+
+    async with mesh_on(folder, ingress_api, egress_api) as mesh, traffic(mesh.client) as calls:
+        await calls.more(20)                    # so many more have been answered
+        ...                                     # rotate, revoke, kill, restart
+        assert calls.failed == []
+
+    async with watching(address, SERVER) as identity:
+        await identity.until(lambda state: len(state.bundles.bundles) == 2)
+
+Nothing here sleeps, and nothing knows which provider stands behind an address.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+import pytest
+import yaml
+
+from spiffe_mcp.errors import Reason, Refused
+from spiffe_mcp.identity import BundleSet, SpiffeId, X509Svid, verify_chain
+from spiffe_mcp.identity.sources.events import SourceEvent
+from spiffe_mcp.identity.sources.workload_api import WorkloadApiSource
+from spiffe_mcp.identity.state import IdentityState
+from spiffe_mcp.mesh.routes import Address
+from tests.fakes.mcp_client import Plain, call, now
+from tests.fakes.mcp_server import RecordingServer, serving_mcp
+from tests.fakes.mesh import LIVE, PLANNER, SERVER, Log, Site, running_agent
+from tests.fakes.mini_ca import Presented, pkcs8_of
+from tests.fakes.raw_tls import Alert, RawTls
+
+PATIENCE: Final = 60.0  # seconds for one thing to come about; only a failure takes so long
+CUT_PATIENCE: Final = 15.0  # seconds until a connection is cut whose peer is trusted no more
+_NOBODY_S_PATH: Final = b"GET /nobody HTTP/1.1\r\nhost: mesh.test\r\n\r\n"
+CALL_PATIENCE: Final = 10.0  # seconds for one answer; what is slower hangs
+
+
+@dataclass(kw_only=True)
+class DrillMesh:
+    """An ingress before a recording server, and an egress that leads to it."""
+
+    folder: Path
+    ingress: Address
+    server: RecordingServer
+    client: Plain
+
+    def log(self, side: str) -> Log:
+        """The log of `ingress` or `egress`."""
+        return Log(self.folder / f"{side}.jsonl")
+
+
+@asynccontextmanager
+async def mesh_on(
+    folder: Path,
+    ingress_api: str,
+    egress_api: str,
+    caller: SpiffeId = PLANNER,
+    clock: Callable[[], datetime] = now,
+) -> AsyncIterator[DrillMesh]:
+    """Both agents, ready; `SERVER` admits `caller` and nobody else."""
+    site = Site(folder)
+    site.sign_manifest()
+    site.write_policy()
+    async with AsyncExitStack() as stack:
+        server = await stack.enter_async_context(serving_mcp(LIVE))
+        config = _admitting(site.ingress_config(ingress_api, server.url), caller)
+        ingress = await stack.enter_async_context(running_agent(config, clock))
+        assert isinstance(ingress.ingress, Address)
+        config = site.egress_config(egress_api, str(ingress.ingress), caller, log="egress")
+        egress = await stack.enter_async_context(running_agent(config, clock))
+        assert isinstance(egress.egress, Address)
+        client = Plain(egress.egress)
+        stack.callback(client.close)
+        yield DrillMesh(folder=folder, ingress=ingress.ingress, server=server, client=client)
+
+
+def _admitting(config: Path, caller: SpiffeId) -> Path:
+    document = yaml.safe_load(config.read_text())
+    document["ingress"]["peers"] = [str(caller)]
+    config.write_text(yaml.safe_dump(document))
+    return config
+
+
+# -- traffic ------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Traffic:
+    """Calls, one after another by each worker. `failed` holds what went wrong: a status and a reason."""
+
+    answered: int = 0
+    failed: list[tuple[int, str]] = field(default_factory=list)
+    _progress: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def more(self, number: int) -> None:
+        """Wait until so many more calls have been answered well."""
+        wanted = self.answered + number
+        await self._until(lambda: self.answered >= wanted)
+
+    async def fails(self) -> tuple[int, str]:
+        """The next failure."""
+        known = len(self.failed)
+        await self._until(lambda: len(self.failed) > known)
+        return self.failed[known]
+
+    async def _until(self, condition: Callable[[], bool]) -> None:
+        async with asyncio.timeout(PATIENCE):
+            while not condition():
+                await self._progress.wait()
+                self._progress.clear()
+
+    async def work(self, client: Plain, text: str) -> None:
+        while True:
+            await self._call(client, text)
+            self._progress.set()
+
+    async def _call(self, client: Plain, text: str) -> None:
+        try:
+            async with asyncio.timeout(CALL_PATIENCE):
+                answer = await client.ask(call("echo", text=text))
+        except TimeoutError:
+            self.failed.append((0, "no answer"))
+            return
+        except Refused as refused:  # the client's own connection to the egress
+            self.failed.append((0, refused.reason.code))
+            return
+        if answer.status == 200 and answer.text == text:
+            self.answered += 1
+        else:
+            self.failed.append((answer.status, answer.reason))
+
+
+@asynccontextmanager
+async def traffic(client: Plain, workers: int = 3) -> AsyncIterator[Traffic]:
+    """Calls without a pause, until the block ends; at least one has been answered when it begins."""
+    calls = Traffic()
+    async with asyncio.TaskGroup() as tasks:
+        running = [tasks.create_task(calls.work(client, f"from {number}")) for number in range(workers)]
+        try:
+            await calls.more(1)
+            yield calls
+        finally:
+            for task in running:
+                task.cancel()
+
+
+# -- watching -----------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Watcher:
+    """The identity of one workload as it changes, and what its source reported."""
+
+    source: WorkloadApiSource
+    events: list[SourceEvent]
+
+    @property
+    def state(self) -> IdentityState:
+        assert self.source.current is not None
+        return self.source.current
+
+    async def until(self, accepts: Callable[[IdentityState], bool]) -> IdentityState:
+        """The first state that `accepts` likes, now or later."""
+        async with asyncio.timeout(PATIENCE):
+            async for state in self.source.states():
+                if state is not None and accepts(state):
+                    return state
+        raise AssertionError("the states of a source never end")
+
+    async def newer_than(self, former: IdentityState) -> IdentityState:
+        """The first state with another SVID."""
+        return await self.until(lambda state: state.svid.chain_der != former.svid.chain_der)
+
+
+@asynccontextmanager
+async def watching(
+    address: str, spiffe_id: SpiffeId, clock: Callable[[], datetime] = now
+) -> AsyncIterator[Watcher]:
+    """A source of its own beside the agents'."""
+    events: list[SourceEvent] = []
+    source = WorkloadApiSource(address, spiffe_id=spiffe_id, clock=clock, on_event=events.append)
+    async with asyncio.TaskGroup() as tasks:
+        running = tasks.create_task(source.run())
+        try:
+            async with asyncio.timeout(PATIENCE):
+                await source.wait_ready()
+            yield Watcher(source, events)
+        finally:
+            running.cancel()
+
+
+def signed_by(state: IdentityState, authority_der: bytes) -> bool:
+    """Whether the SVID leads to this authority."""
+    alone = BundleSet.from_der({str(state.svid.spiffe_id.trust_domain): [authority_der]})
+    try:
+        verify_chain(state.svid.chain_der, alone, now())
+    except Refused:
+        return False
+    return True
+
+
+def authorities(state: IdentityState, trust_domain: str = "") -> tuple[bytes, ...]:
+    """The authorities of a trust domain, by default of the workload's own; none if there is no bundle."""
+    name = trust_domain or str(state.svid.spiffe_id.trust_domain)
+    return next((one.authorities_der for one in state.bundles.bundles if str(one.trust_domain) == name), ())
+
+
+# -- a connection by hand -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Held:
+    """A connection of a peer that was let in, and says nothing more."""
+
+    peer: RawTls
+
+    async def cut(self) -> None:
+        """Wait until the other side ends it."""
+        async with asyncio.timeout(CUT_PATIENCE):
+            try:
+                assert await self.peer.read() == b"", "the ingress has nothing to say unasked"
+            except (Alert, EOFError):
+                pass
+
+
+@asynccontextmanager
+async def held_open(ingress: Address, svid: X509Svid) -> AsyncIterator[Held]:
+    """A connection with `svid` that has been answered once, and stays."""
+    peer = await RawTls.connect(ingress.host, ingress.port, Presented(svid.chain_der, pkcs8_of(svid.key)))
+    try:
+        await peer.send(_NOBODY_S_PATH)
+        async with asyncio.timeout(PATIENCE):
+            answer = await peer.read()
+            while not answer.endswith(b"}"):
+                answer += await peer.read()
+        assert answer.startswith(b"HTTP/1.1 404 ")
+        yield Held(peer)
+    finally:
+        peer.abort()
+
+
+async def refusal_of(mesh: DrillMesh, svid: X509Svid) -> Reason:
+    """Why a new connection with `svid` is refused, as the ingress has recorded it."""
+    peer = await RawTls.connect(
+        mesh.ingress.host, mesh.ingress.port, Presented(svid.chain_der, pkcs8_of(svid.key))
+    )
+    try:
+        async with asyncio.timeout(PATIENCE):
+            with pytest.raises((Alert, EOFError)):
+                await peer.read()
+    finally:
+        peer.abort()
+    refused = [record for record in mesh.log("ingress").records() if record["kind"] == "authentication"]
+    return next(reason for reason in Reason if reason.code == refused[-1]["reason"])
+
+
+__all__ = [
+    "SERVER",
+    "DrillMesh",
+    "Held",
+    "Traffic",
+    "Watcher",
+    "authorities",
+    "held_open",
+    "mesh_on",
+    "refusal_of",
+    "signed_by",
+    "traffic",
+    "watching",
+]

@@ -1,0 +1,90 @@
+"""SPIRE's agent killed and restarted, its server away for long, a socket that nobody serves: calls go on."""
+
+import asyncio
+from datetime import timedelta
+from pathlib import Path
+
+from spiffe_mcp.identity import SpiffeId
+from spiffe_mcp.identity.sources.events import Disconnected, SourceEvent, Updated
+from spiffe_mcp.identity.sources.workload_api import WorkloadApiSource
+from tests.fakes.drill import mesh_on, traffic, watching
+from tests.fakes.mcp_client import now
+from tests.fakes.mesh import PLANNER, SERVER, Site, running_agent
+from tests.fakes.spire_lab import SpireLab
+
+
+async def test_calls_go_on_while_the_agent_is_killed_and_a_new_svid_comes_with_its_return(
+    folder: Path,
+) -> None:
+    async with SpireLab.running(folder / "s", "mesh.test") as spire:
+        await spire.register(PLANNER.path)
+        await spire.register(SERVER.path)
+        async with (
+            mesh_on(folder, spire.address, spire.address) as mesh,
+            watching(spire.address, PLANNER) as planner,
+            traffic(mesh.client) as calls,
+        ):
+            before = planner.state
+            spire.kill_agent()
+            assert spire.socket.is_socket(), "a killed agent leaves its socket file behind"
+            await calls.more(50)
+            assert isinstance(planner.events[-1], Disconnected)
+            await spire.start_agent()
+            async with asyncio.timeout(2.0):  # a second, and what two busy cores take
+                await planner.newer_than(before)
+            await calls.more(50)
+            assert calls.failed == []
+
+
+async def test_an_agent_of_the_mesh_waits_at_a_stale_socket_until_somebody_serves_it(folder: Path) -> None:
+    async with SpireLab.running(folder / "s", "mesh.test") as spire:
+        await spire.register(PLANNER.path)
+        async with watching(spire.address, PLANNER):
+            pass  # it is there
+        spire.kill_agent()
+        news: asyncio.Queue[SourceEvent] = asyncio.Queue()
+        source = WorkloadApiSource(spire.address, spiffe_id=PLANNER, clock=now, on_event=news.put_nowait)
+        async with asyncio.TaskGroup() as tasks:
+            starting = tasks.create_task(ready(Site(folder).egress_config(spire.address, "127.0.0.1:1")))
+            waiting = tasks.create_task(source.run())
+            assert isinstance(await news.get(), Disconnected)
+            assert not starting.done()
+            await spire.start_agent()
+            assert await starting == PLANNER
+            assert isinstance(await news.get(), Updated)
+            waiting.cancel()
+
+
+async def ready(config: Path) -> SpiffeId:
+    """Whom an agent serves as, once it does."""
+    async with running_agent(config) as agent:
+        return agent.spiffe_id
+
+
+async def test_svids_are_renewed_after_the_server_was_away_for_more_than_half_their_life(
+    folder: Path,
+) -> None:
+    """SPIRE renews at half life. What was issued stays good meanwhile, and no call has to know."""
+    life = timedelta(seconds=30)
+    async with SpireLab.running(folder / "s", "mesh.test", svid_ttl="30s") as spire:
+        await spire.register(PLANNER.path)
+        await spire.register(SERVER.path)
+        async with (
+            mesh_on(folder, spire.address, spire.address) as mesh,
+            watching(spire.address, PLANNER) as planner,
+            traffic(mesh.client, workers=1) as calls,
+        ):
+            fresh = await planner.newer_than(planner.state)
+            spire.kill_server()
+            overdue = fresh.svid.not_after - life * 0.4
+            while now() < overdue:
+                await calls.more(1)
+            assert planner.state == fresh, "nobody was there to renew it"
+            await spire.start_server()
+            renewed = await planner.newer_than(fresh)
+            assert renewed.svid.not_after > fresh.svid.not_after
+            assert isinstance(planner.events[-1], Updated)
+            while now() < fresh.svid.not_after:
+                await calls.more(1)
+            await calls.more(20)
+            assert calls.failed == []
