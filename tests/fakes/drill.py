@@ -13,7 +13,7 @@ Nothing here sleeps, and nothing knows which provider stands behind an address.
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -222,10 +222,8 @@ class Held:
     async def cut(self) -> None:
         """Wait until the other side ends it."""
         async with asyncio.timeout(CUT_PATIENCE):
-            try:
+            with suppress(Alert, EOFError):
                 assert await self.peer.read() == b"", "the ingress has nothing to say unasked"
-            except (Alert, EOFError):
-                pass
 
 
 @asynccontextmanager

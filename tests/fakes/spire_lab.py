@@ -1,4 +1,4 @@
-"""A trust domain of real SPIRE for drills: a server and an agent, each to be stopped, killed and started again.
+"""A trust domain of real SPIRE for drills: a server and an agent, to be stopped, killed and started again.
 
     async with SpireLab.running(folder, "a.test", svid_ttl="20s") as spire:
         await spire.register("/w")                      # the current user is spiffe://a.test/w
@@ -6,8 +6,8 @@
         await spire.server("localauthority", "x509", "prepare")
         spire.kill_agent(); await spire.start_agent()   # kill -9, and the same agent again
 
-Other than `scripts/spire`, which starts one to work with, a lab keeps its keys on disk: what was stopped comes
-back as itself. Lifetimes are seconds, and both halves look for news twice a second.
+Other than `scripts/spire`, which starts one to work with, a lab keeps its keys on disk: what was stopped
+comes back as itself. Lifetimes are seconds, and both halves look for news twice a second.
 """
 
 import asyncio
@@ -70,6 +70,13 @@ plugins {{
 """
 
 
+def _free_port() -> int:
+    """SPIRE takes no port 0. Another process might be faster, and the test would say so."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
 @dataclass(kw_only=True)
 class SpireLab:
     """One trust domain. Paths are short: its sockets are in them."""
@@ -78,8 +85,8 @@ class SpireLab:
     trust_domain: str
     svid_ttl: str = "1h"
     ca_ttl: str = "24h"
-    port: int = field(default_factory=lambda: _free_port())
-    bundle_port: int = field(default_factory=lambda: _free_port())
+    port: int = field(default_factory=_free_port)
+    bundle_port: int = field(default_factory=_free_port)
     _running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     @classmethod
@@ -228,10 +235,3 @@ async def _ran(*command: str) -> subprocess.CompletedProcess[str]:
         )
 
     return await asyncio.to_thread(run)
-
-
-def _free_port() -> int:
-    """SPIRE takes no port 0. Another process might be faster, and the test would say so."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

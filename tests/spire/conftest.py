@@ -1,4 +1,4 @@
-"""Drills with real SPIRE: skipped by name where it is not on PATH. Our side runs on uvloop, as production does."""
+"""Drills with real SPIRE: skipped by name where it is not on PATH. Our side runs on uvloop, as production."""
 
 import asyncio
 import shutil
