@@ -12,24 +12,35 @@ Nothing here sleeps, and nothing knows which provider stands behind an address.
 """
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Final
+from uuid import uuid4
 
 import pytest
 import yaml
 
 from spiffe_mcp.errors import Reason, Refused
+from spiffe_mcp.http import Reply
 from spiffe_mcp.identity import BundleSet, SpiffeId, X509Svid, verify_chain
 from spiffe_mcp.identity.sources.events import SourceEvent
 from spiffe_mcp.identity.sources.workload_api import WorkloadApiSource
 from spiffe_mcp.identity.state import IdentityState
 from spiffe_mcp.mesh.routes import Address
 from tests.fakes.mcp_client import Plain, call, now
-from tests.fakes.mcp_server import RecordingServer, serving_mcp
+from tests.fakes.mcp_server import (
+    STREAM,
+    Message,
+    RecordingServer,
+    echo,
+    event,
+    result_of,
+    serving_mcp,
+)
 from tests.fakes.mesh import LIVE, PLANNER, SERVER, Log, Site, running_agent
 from tests.fakes.mini_ca import Presented, pkcs8_of
 from tests.fakes.raw_tls import Alert, RawTls
@@ -149,6 +160,52 @@ async def traffic(client: Plain, workers: int = 3) -> AsyncIterator[Traffic]:
                 task.cancel()
 
 
+@dataclass(frozen=True)
+class LongAnswer:
+    """A stream that goes on for as long as the test wants it to."""
+
+    _wanted: "asyncio.Queue[str]"
+    _chunks: AsyncIterator[bytes]
+
+    async def piece(self) -> None:
+        """One more event, through both agents."""
+        text = f"piece {uuid4()}"
+        self._wanted.put_nowait(text)
+        await self.reads(text)
+
+    async def reads(self, text: str) -> None:
+        """Read on until this has come."""
+        seen = b""
+        async with asyncio.timeout(CALL_PATIENCE):
+            while text.encode() not in seen:
+                seen += await anext(self._chunks)
+
+
+@asynccontextmanager
+async def long_answer(mesh: DrillMesh) -> AsyncIterator[LongAnswer]:
+    """A call whose answer has begun, and lasts as long as the block."""
+    wanted: asyncio.Queue[str] = asyncio.Queue()
+
+    async def stream(message: Message, reply: Reply) -> None:
+        if message["params"]["arguments"]["text"] != "for long":
+            await echo(message, reply)
+            return
+        await reply.start(STREAM)
+        while text := await wanted.get():
+            said = {"level": "info", "data": text}
+            note = {"jsonrpc": "2.0", "method": "notifications/message", "params": said}
+            await reply.write(event(json.dumps(note).encode()))
+        await reply.write(event(result_of(message, "at last")))
+        reply.finish()
+
+    with mesh.server.answering(stream):
+        async with await mesh.client.begin(call("echo", text="for long")) as response:
+            answer = LongAnswer(wanted, aiter(response))
+            yield answer
+            wanted.put_nowait("")
+            await answer.reads("at last")
+
+
 # -- watching -----------------------------------------------------------------------------------------------
 
 
@@ -158,6 +215,7 @@ class Watcher:
 
     source: WorkloadApiSource
     events: list[SourceEvent]
+    _news: asyncio.Event
 
     @property
     def state(self) -> IdentityState:
@@ -172,6 +230,13 @@ class Watcher:
                     return state
         raise AssertionError("the states of a source never end")
 
+    async def reported(self, kind: type[SourceEvent]) -> None:
+        """Wait until the last report is of this kind."""
+        async with asyncio.timeout(PATIENCE):
+            while not (self.events and isinstance(self.events[-1], kind)):
+                self._news.clear()
+                await self._news.wait()
+
     async def newer_than(self, former: IdentityState) -> IdentityState:
         """The first state with another SVID."""
         return await self.until(lambda state: state.svid.chain_der != former.svid.chain_der)
@@ -183,13 +248,19 @@ async def watching(
 ) -> AsyncIterator[Watcher]:
     """A source of its own beside the agents'."""
     events: list[SourceEvent] = []
-    source = WorkloadApiSource(address, spiffe_id=spiffe_id, clock=clock, on_event=events.append)
+    news = asyncio.Event()
+
+    def reported(event: SourceEvent) -> None:
+        events.append(event)
+        news.set()
+
+    source = WorkloadApiSource(address, spiffe_id=spiffe_id, clock=clock, on_event=reported)
     async with asyncio.TaskGroup() as tasks:
         running = tasks.create_task(source.run())
         try:
             async with asyncio.timeout(PATIENCE):
                 await source.wait_ready()
-            yield Watcher(source, events)
+            yield Watcher(source, events, news)
         finally:
             running.cancel()
 
@@ -265,6 +336,7 @@ __all__ = [
     "Watcher",
     "authorities",
     "held_open",
+    "long_answer",
     "mesh_on",
     "refusal_of",
     "signed_by",

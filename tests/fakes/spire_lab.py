@@ -178,10 +178,23 @@ class SpireLab:
 
     async def register(self, path: str, *options: str) -> None:
         """Processes of this user are `path`; `options` go to `entry create`."""
-        await self.server(
-            "entry", "create", "-parentID", self._node, "-spiffeID", f"spiffe://{self.trust_domain}{path}",
-            "-selector", f"unix:uid:{os.getuid()}", *options,
+        await self.server("entry", "create", *self._entry(path), *options)
+
+    async def federate(self, path: str, other: "SpireLab") -> None:
+        """The workload at `path` gets the bundle of the other trust domain as well."""
+        await self.server("entry", "update", *self._entry(path), "-federatesWith", other.domain_id)
+
+    def _entry(self, path: str) -> tuple[str, ...]:
+        return (
+            "-entryID", path.replace("/", "_"),
+            "-parentID", self._node,
+            "-spiffeID", f"{self.domain_id}{path}",
+            "-selector", f"unix:uid:{os.getuid()}",
         )  # fmt: skip
+
+    @property
+    def domain_id(self) -> str:
+        return f"spiffe://{self.trust_domain}"
 
     async def authorities(self) -> Any:
         """The X.509 authorities by state: `active`, `prepared`, `old`."""
@@ -205,23 +218,22 @@ class SpireLab:
             "-trustDomain", other.trust_domain,
             "-bundleEndpointURL", f"https://127.0.0.1:{other.bundle_port}",
             "-bundleEndpointProfile", "https_spiffe",
-            "-endpointSpiffeID", f"spiffe://{other.trust_domain}/spire/server",
+            "-endpointSpiffeID", f"{other.domain_id}/spire/server",
             "-trustDomainBundlePath", str(bundle), "-trustDomainBundleFormat", "spiffe",
         )  # fmt: skip
 
     async def refresh(self, other: "SpireLab") -> None:
         """Ask the other's bundle endpoint now."""
-        await self.server("federation", "refresh", "-id", f"spiffe://{other.trust_domain}")
+        await self.server("federation", "refresh", "-id", other.domain_id)
 
     async def distrust(self, other: "SpireLab") -> None:
         """End the federation, and forget the other's bundle."""
-        name = f"spiffe://{other.trust_domain}"
-        await self.server("federation", "delete", "-id", name)
-        await self.server("bundle", "delete", "-id", name, "-mode", "dissociate")
+        await self.server("federation", "delete", "-id", other.domain_id)
+        await self.server("bundle", "delete", "-id", other.domain_id, "-mode", "dissociate")
 
     @property
     def _node(self) -> str:
-        return f"spiffe://{self.trust_domain}/node"
+        return f"{self.domain_id}/node"
 
     @property
     def _server_socket(self) -> Path:

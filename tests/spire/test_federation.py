@@ -23,8 +23,8 @@ async def federated(folder: Path) -> AsyncIterator[tuple[SpireLab, SpireLab]]:
     ):
         await ours.trust(theirs)
         await theirs.trust(ours)
-        await ours.register(SERVER.path, "-federatesWith", f"spiffe://{THEIRS}")
-        await theirs.register(PARTNER.path, "-federatesWith", f"spiffe://{OURS}")
+        await ours.register(SERVER.path, "-federatesWith", theirs.domain_id)
+        await theirs.register(PARTNER.path, "-federatesWith", ours.domain_id)
         yield ours, theirs
 
 
@@ -67,6 +67,7 @@ async def test_a_federated_caller_reaches_us_exactly_as_long_as_the_bundles_say_
 
         # And begin anew.
         await ours.trust(theirs)
+        await ours.federate(SERVER.path, theirs)
         await server.until(lambda state: bool(authorities(state, THEIRS)))
         await calls.more(20)
 
@@ -87,6 +88,7 @@ async def test_a_caller_whose_own_domain_ends_the_federation_reaches_us_no_more(
         with mesh.server.untouched():
             await calls.fails()
         await theirs.trust(ours)
+        await theirs.federate(PARTNER.path, ours)
         await partner.until(lambda state: bool(authorities(state, OURS)))
         await calls.more(20)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from spiffe_mcp.identity import SpiffeId
 from spiffe_mcp.identity.sources.events import Disconnected, SourceEvent, Updated
 from spiffe_mcp.identity.sources.workload_api import WorkloadApiSource
-from tests.fakes.drill import mesh_on, traffic, watching
+from tests.fakes.drill import long_answer, mesh_on, traffic, watching
 from tests.fakes.mcp_client import now
 from tests.fakes.mesh import PLANNER, SERVER, Site, running_agent
 from tests.fakes.spire_lab import SpireLab
@@ -25,14 +25,18 @@ async def test_calls_go_on_while_the_agent_is_killed_and_a_new_svid_comes_with_i
             traffic(mesh.client) as calls,
         ):
             before = planner.state
-            spire.kill_agent()
-            assert spire.socket.is_socket(), "a killed agent leaves its socket file behind"
-            await calls.more(50)
-            assert isinstance(planner.events[-1], Disconnected)
-            await spire.start_agent()
-            async with asyncio.timeout(2.0):  # a second, and what two busy cores take
-                await planner.newer_than(before)
-            await calls.more(50)
+            async with long_answer(mesh) as answer:
+                await answer.piece()
+                spire.kill_agent()
+                assert spire.socket.is_socket(), "a killed agent leaves its socket file behind"
+                await planner.reported(Disconnected)
+                await calls.more(50)
+                await answer.piece()
+                await spire.start_agent()
+                async with asyncio.timeout(2.0):  # a second, and what two busy cores take
+                    await planner.newer_than(before)
+                await calls.more(50)
+                await answer.piece()
             assert calls.failed == []
 
 
