@@ -45,7 +45,8 @@ from tests.fakes.mesh import LIVE, PLANNER, SERVER, Log, Site, running_agent
 from tests.fakes.mini_ca import Presented, pkcs8_of
 from tests.fakes.raw_tls import Alert, RawTls
 
-PATIENCE: Final = 60.0  # seconds for one thing to come about; only a failure takes so long
+PATIENCE: Final = 30.0  # seconds for one thing to come about; only a failure takes so long
+WORKERS: Final = 3  # calls at the same time
 CUT_PATIENCE: Final = 15.0  # seconds until a connection is cut whose peer is trusted no more
 _NOBODY_S_PATH: Final = b"GET /nobody HTTP/1.1\r\nhost: mesh.test\r\n\r\n"
 CALL_PATIENCE: Final = 10.0  # seconds for one answer; what is slower hangs
@@ -71,7 +72,8 @@ async def mesh_on(
     ingress_api: str,
     egress_api: str,
     caller: SpiffeId = PLANNER,
-    clock: Callable[[], datetime] = now,
+    ingress_clock: Callable[[], datetime] = now,
+    egress_clock: Callable[[], datetime] = now,
 ) -> AsyncIterator[DrillMesh]:
     """Both agents, ready; `SERVER` admits `caller` and nobody else."""
     site = Site(folder)
@@ -80,10 +82,10 @@ async def mesh_on(
     async with AsyncExitStack() as stack:
         server = await stack.enter_async_context(serving_mcp(LIVE))
         config = _admitting(site.ingress_config(ingress_api, server.url), caller)
-        ingress = await stack.enter_async_context(running_agent(config, clock))
+        ingress = await stack.enter_async_context(running_agent(config, ingress_clock))
         assert isinstance(ingress.ingress, Address)
         config = site.egress_config(egress_api, str(ingress.ingress), caller, log="egress")
-        egress = await stack.enter_async_context(running_agent(config, clock))
+        egress = await stack.enter_async_context(running_agent(config, egress_clock))
         assert isinstance(egress.egress, Address)
         client = Plain(egress.egress)
         stack.callback(client.close)
@@ -119,11 +121,20 @@ class Traffic:
         await self._until(lambda: len(self.failed) > known)
         return self.failed[known]
 
+    async def told(self, reason: Reason) -> None:
+        """Wait until a call fails for this reason: those that were under way may have had another."""
+        while await self.fails() != (reason.status, reason.code):
+            pass
+
     async def _until(self, condition: Callable[[], bool]) -> None:
-        async with asyncio.timeout(PATIENCE):
-            while not condition():
-                await self._progress.wait()
-                self._progress.clear()
+        try:
+            async with asyncio.timeout(PATIENCE):
+                while not condition():
+                    await self._progress.wait()
+                    self._progress.clear()
+        except TimeoutError:
+            last = self.failed[-1] if self.failed else "no call at all"
+            raise AssertionError(f"{self.answered} answered, {len(self.failed)} failed: {last}") from None
 
     async def work(self, client: Plain, text: str) -> None:
         while True:
@@ -147,7 +158,7 @@ class Traffic:
 
 
 @asynccontextmanager
-async def traffic(client: Plain, workers: int = 3) -> AsyncIterator[Traffic]:
+async def traffic(client: Plain, workers: int = WORKERS) -> AsyncIterator[Traffic]:
     """Calls without a pause, until the block ends; at least one has been answered when it begins."""
     calls = Traffic()
     async with asyncio.TaskGroup() as tasks:
@@ -330,6 +341,7 @@ async def refusal_of(mesh: DrillMesh, svid: X509Svid) -> Reason:
 
 __all__ = [
     "SERVER",
+    "WORKERS",
     "DrillMesh",
     "Held",
     "Traffic",

@@ -11,6 +11,7 @@ What is pushed goes to every open stream, and first of all to every new one, as 
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Self
 
@@ -18,15 +19,17 @@ import grpc
 from spiffe._proto import workload_pb2
 
 from spiffe_mcp.identity.update import Update
-from tests.fakes.mini_ca import MiniCa
+from tests.fakes.mini_ca import HOUR, MiniCa
 from tests.fakes.streams import Context, FakeServer, Script
 
 METHOD = "FetchX509SVID"
 
 
-def svid_part(ca: MiniCa, path: str = "/w", **changes: object) -> workload_pb2.X509SVID:
+def svid_part(
+    ca: MiniCa, path: str = "/w", lifetime: timedelta = HOUR, **changes: object
+) -> workload_pb2.X509SVID:
     """One SVID of a message as a sound server sends it; `changes` are fields to get wrong."""
-    chain, key = ca.issue_der(path)
+    chain, key = ca.issue_der(path, lifetime=lifetime)
     part = workload_pb2.X509SVID(
         spiffe_id=f"spiffe://{ca.trust_domain}{path}",
         x509_svid=b"".join(chain),

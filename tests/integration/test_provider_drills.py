@@ -1,11 +1,19 @@
 """The drills of `tests/spire` on the embedded provider: authorities change, providers die and come back."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
+from typing import Final
+
+import pytest
 
 from spiffe_mcp.errors import Reason
 from spiffe_mcp.identity.sources.events import Disconnected
 from tests.fakes.drill import (
+    WORKERS,
+    Traffic,
     authorities,
     held_open,
     long_answer,
@@ -15,8 +23,13 @@ from tests.fakes.drill import (
     traffic,
     watching,
 )
-from tests.fakes.mesh import PLANNER, SERVER, provider_at
+from tests.fakes.mcp_client import now
+from tests.fakes.mesh import PLANNER, SERVER, Clock, provider_at
+from tests.fakes.mini_ca import HOUR, MiniCa
 from tests.fakes.provider_process import killable
+from tests.fakes.workload_api import FakeWorkloadApi, message, svid_part
+
+MINUTE: Final = timedelta(minutes=1)
 
 
 async def test_no_call_fails_while_the_authority_is_prepared_activated_and_the_former_revoked(
@@ -74,3 +87,103 @@ async def test_calls_and_a_long_answer_go_on_while_the_provider_is_killed(folder
         await calls.more(100)
         # Between the two: one agent shows what the other does not believe yet.
         assert {status for status, _ in calls.failed} <= {403, 503}
+
+
+# -- a provider that says nothing ---------------------------------------------------------------------------
+
+
+async def test_a_provider_that_hangs_is_missed_only_when_the_svids_expire_and_nothing_is_served_then(
+    folder: Path,
+) -> None:
+    """It is there, it holds every stream open, and it renews nothing."""
+    ca, clock = MiniCa("mesh.test", now()), Clock()
+
+    def issued(lifetime: timedelta) -> bytes:
+        return message([svid_part(ca, identity.path, lifetime) for identity in (SERVER, PLANNER)])
+
+    async with FakeWorkloadApi(folder / "api.sock") as api:
+        api.push(issued(HOUR))
+        async with (
+            mesh_on(folder, api.address, api.address, ingress_clock=clock, egress_clock=clock) as mesh,
+            traffic(mesh.client) as calls,
+        ):
+            clock.advance(HOUR - 5 * MINUTE)
+            await calls.more(20)
+            assert calls.failed == []
+            clock.advance(6 * MINUTE)
+            await calls.told(Reason.IDENTITY_UNAVAILABLE)
+            with mesh.server.untouched():
+                await calls.fails()
+            api.push(issued(3 * HOUR))
+            await calls.more(20)
+
+
+# -- clocks that jump ---------------------------------------------------------------------------------------
+
+# Who jumps, by how much, and what a caller is told meanwhile.
+JUMPS: Final = {
+    "both back": (("ingress", "egress"), -5, Reason.IDENTITY_UNAVAILABLE),
+    "the ingress forward": (("ingress",), 5, Reason.CONTEXT_EXPIRED),
+    "the ingress back": (("ingress",), -5, Reason.IDENTITY_UNAVAILABLE),
+    "the egress forward": (("egress",), 5, Reason.CONTEXT_NOT_YET_VALID),
+    "the egress back": (("egress",), -5, Reason.IDENTITY_UNAVAILABLE),
+}
+
+
+@dataclass(frozen=True)
+class Jumping:
+    """A mesh whose agents have a clock each, and the calls through it."""
+
+    clocks: dict[str, Clock]
+    calls: Traffic
+
+    def jump(self, who: tuple[str, ...], minutes: int) -> None:
+        for one in who:
+            self.clocks[one].advance(minutes * MINUTE)
+
+
+@pytest.fixture
+async def jumping(folder: Path) -> AsyncIterator[Jumping]:
+    clocks = {"ingress": Clock(), "egress": Clock()}
+    async with (
+        provider_at(folder) as provider,
+        mesh_on(
+            folder,
+            provider.address,
+            provider.address,
+            ingress_clock=clocks["ingress"],
+            egress_clock=clocks["egress"],
+        ) as mesh,
+        traffic(mesh.client) as calls,
+    ):
+        yield Jumping(clocks, calls)
+
+
+@pytest.mark.parametrize(("who", "minutes", "reason"), JUMPS.values(), ids=JUMPS.keys())
+async def test_a_clock_that_jumps_five_minutes_is_told_as_such_and_calls_go_on_when_it_is_right_again(
+    jumping: Jumping, who: tuple[str, ...], minutes: int, reason: Reason
+) -> None:
+    """An SVID is good from ten seconds before it was issued; before that its own holder does not use it."""
+    jumping.jump(who, minutes)
+    await jumping.calls.told(reason)
+    jumping.jump(who, -minutes)
+    await jumping.calls.more(50)
+
+
+async def test_clocks_that_jump_forward_together_disturb_no_call_and_set_back_let_nothing_in_twice(
+    jumping: Jumping,
+) -> None:
+    """What was forgotten while they ran ahead could come again: until they are there again, nobody may."""
+    both = ("ingress", "egress")
+    jumping.jump(both, 5)
+    await jumping.calls.more(50)
+    # Those that were between the two agents at that moment.
+    assert set(jumping.calls.failed) <= {(403, Reason.CONTEXT_EXPIRED.code)}
+    assert len(jumping.calls.failed) <= WORKERS
+    before = len(jumping.calls.failed)
+    await jumping.calls.more(50)
+    assert len(jumping.calls.failed) == before
+    jumping.jump(both, -5)
+    await jumping.calls.told(Reason.CONTEXT_REPLAYED)
+    jumping.jump(both, 5)
+    await jumping.calls.more(50)
