@@ -30,6 +30,7 @@ from spiffe_mcp.identity import BundleSet, SpiffeId, X509Svid, verify_chain
 from spiffe_mcp.identity.sources.events import SourceEvent
 from spiffe_mcp.identity.sources.workload_api import WorkloadApiSource
 from spiffe_mcp.identity.state import IdentityState
+from spiffe_mcp.identity.wanted import ById
 from spiffe_mcp.mesh.routes import Address
 from tests.fakes.mcp_client import Plain, call, now
 from tests.fakes.mcp_server import (
@@ -265,7 +266,7 @@ async def watching(
         events.append(event)
         news.set()
 
-    source = WorkloadApiSource(address, spiffe_id=spiffe_id, clock=clock, on_event=reported)
+    source = WorkloadApiSource(address, wanted=ById(spiffe_id), clock=clock, on_event=reported)
     async with asyncio.TaskGroup() as tasks:
         running = tasks.create_task(source.run())
         try:

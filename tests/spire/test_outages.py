@@ -7,6 +7,7 @@ from pathlib import Path
 from spiffe_mcp.identity import SpiffeId
 from spiffe_mcp.identity.sources.events import Disconnected, SourceEvent, Updated
 from spiffe_mcp.identity.sources.workload_api import WorkloadApiSource
+from spiffe_mcp.identity.wanted import ById
 from tests.fakes.drill import long_answer, mesh_on, traffic, watching
 from tests.fakes.mcp_client import now
 from tests.fakes.mesh import PLANNER, SERVER, Site, running_agent
@@ -47,7 +48,7 @@ async def test_an_agent_of_the_mesh_waits_at_a_stale_socket_until_somebody_serve
             pass  # it is there
         spire.kill_agent()
         news: asyncio.Queue[SourceEvent] = asyncio.Queue()
-        source = WorkloadApiSource(spire.address, spiffe_id=PLANNER, clock=now, on_event=news.put_nowait)
+        source = WorkloadApiSource(spire.address, wanted=ById(PLANNER), clock=now, on_event=news.put_nowait)
         async with asyncio.TaskGroup() as tasks:
             starting = tasks.create_task(ready(Site(folder).egress_config(spire.address, "127.0.0.1:1")))
             waiting = tasks.create_task(source.run())

@@ -13,6 +13,7 @@ from spiffe_mcp.errors import Reason, Refused
 from spiffe_mcp.identity import SpiffeId, TrustDomain
 from spiffe_mcp.identity.sources.events import Denied, Disconnected, Rejected, SourceEvent, Updated
 from spiffe_mcp.identity.sources.workload_api import WorkloadApiSource
+from spiffe_mcp.identity.state import IdentityState
 from spiffe_mcp.identity.update import PartRefused
 from spiffe_mcp.identity.wanted import ById, FirstOffered, Wanted
 from tests.fakes.mini_ca import NOW, MiniCa
@@ -33,6 +34,16 @@ class Watch:
 
     def _now(self) -> datetime:
         return NOW
+
+    async def withdrawn(self) -> list[IdentityState | None]:
+        """Wait until the source has no identity; each state from now until then."""
+        seen = []
+        async with asyncio.timeout(10):
+            async for state in self.source.states():
+                seen.append(state)
+                if state is None:
+                    break
+        return seen
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -148,7 +159,7 @@ async def test_permission_denied_withdraws_the_identity_until_it_is_granted_agai
         denied = await watch.events.get()
         assert isinstance(denied, Denied)
         assert denied.reason is Reason.WORKLOAD_API_DENIED
-        assert watch.source.current is None
+        await watch.withdrawn()
         api.push(message([svid_part(CA)]))
         assert isinstance(await watch.events.get(), Updated)
         assert watch.source.current is not None
@@ -182,7 +193,24 @@ async def test_an_identity_that_is_no_longer_offered_is_withdrawn(api: FakeWorkl
         await watch.events.get()
         api.push(message([svid_part(CA, "/other")]))
         assert await watch.events.get() == Denied(Reason.SVID_NOT_OFFERED, "spiffe://a.test/w")
-        assert watch.source.current is None
+        await watch.withdrawn()
+
+
+async def test_an_identity_that_is_offered_again_at_once_was_never_withdrawn(api: FakeWorkloadApi) -> None:
+    """SPIRE, when it replaces what a tainted authority signed, tells of each SVID as it gets it."""
+    watch = Watch(api.address, ById(SpiffeId.parse("spiffe://a.test/w")))
+    async with api, watch.running():
+        api.push(message([svid_part(CA, "/w")]))
+        await watch.source.wait_ready()
+        await watch.events.get()
+        api.push(message([svid_part(CA, "/other")]))
+        assert isinstance(await watch.events.get(), Denied)
+        api.push(message([svid_part(CA, "/other"), svid_part(CA, "/w")]))
+        renewed = await watch.events.get()
+        assert isinstance(renewed, Updated)
+        api.deny()  # which withdraws it later than the first would have
+        seen = await watch.withdrawn()
+        assert seen == [renewed.state, None]
 
 
 @pytest.mark.parametrize(
