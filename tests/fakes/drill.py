@@ -13,7 +13,7 @@ Nothing here sleeps, and nothing knows which provider stands behind an address.
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -25,12 +25,13 @@ import pytest
 import yaml
 
 from spiffe_mcp.errors import Reason, Refused
-from spiffe_mcp.http import Reply
+from spiffe_mcp.http import Reply, Request
 from spiffe_mcp.identity import BundleSet, SpiffeId, X509Svid, verify_chain
 from spiffe_mcp.identity.sources.events import SourceEvent
 from spiffe_mcp.identity.sources.workload_api import WorkloadApiSource
 from spiffe_mcp.identity.state import IdentityState
 from spiffe_mcp.identity.wanted import ById
+from spiffe_mcp.mesh import recording
 from spiffe_mcp.mesh.routes import Address
 from tests.fakes.mcp_client import Plain, call, now
 from tests.fakes.mcp_server import (
@@ -44,12 +45,17 @@ from tests.fakes.mcp_server import (
 )
 from tests.fakes.mesh import LIVE, PLANNER, SERVER, Log, Site, running_agent
 from tests.fakes.mini_ca import Presented, pkcs8_of
-from tests.fakes.raw_tls import Alert, RawTls
+from tests.fakes.raw_tls import Alert, RawServer, RawTls
 
 PATIENCE: Final = 30.0  # seconds for one thing to come about; only a failure takes so long
 WORKERS: Final = 3  # calls at the same time
 CUT_PATIENCE: Final = 15.0  # seconds until a connection is cut whose peer is trusted no more
 _NOBODY_S_PATH: Final = b"GET /nobody HTTP/1.1\r\nhost: mesh.test\r\n\r\n"
+_CUT: Final = {
+    (one.status.value, one.code)
+    for one in (Reason.CHAIN_UNTRUSTED, Reason.TLS_TRUNCATED, Reason.TLS_HANDSHAKE)
+}
+_PROBE_S_PATH: Final = b"/probe/mcp"
 CALL_PATIENCE: Final = 10.0  # seconds for one answer; what is slower hangs
 
 
@@ -61,6 +67,28 @@ class DrillMesh:
     ingress: Address
     server: RecordingServer
     client: Plain
+    probe: RawServer  # where the egress's route `PROBE` leads
+    shown: "asyncio.Queue[bytes]"  # the leaves that the egress shows there
+
+    async def show(self, caller: X509Svid, server: X509Svid) -> None:
+        """Wait until both agents show these in every new handshake: each learns of them in its own time."""
+        async with asyncio.timeout(PATIENCE):
+            while await self._shown_by_the_ingress() != server.chain_der[0]:
+                pass
+            while await self._shown_by_the_egress(server) != caller.chain_der[0]:
+                pass
+
+    async def _shown_by_the_ingress(self) -> bytes:
+        peer = await RawTls.connect(self.ingress.host, self.ingress.port, Presented((), b""))
+        peer.abort()
+        return peer.peer_chain[0]
+
+    async def _shown_by_the_egress(self, server: X509Svid) -> bytes:
+        """It shows itself only to the server that it expects."""
+        self.probe.presented = Presented(server.chain_der, pkcs8_of(server.key))
+        request = call("echo", text="who are you?")
+        await self.client.ask(Request(request.method, _PROBE_S_PATH, request.headers, request.body))
+        return await self.shown.get()
 
     def log(self, side: str) -> Log:
         """The log of `ingress` or `egress`."""
@@ -81,16 +109,23 @@ async def mesh_on(
     site.sign_manifest()
     site.write_policy()
     async with AsyncExitStack() as stack:
+        patch = stack.enter_context(pytest.MonkeyPatch.context())
+        patch.setattr(recording, "HANDSHAKE_RECORDS", 10**6)  # here each of them counts
         server = await stack.enter_async_context(serving_mcp(LIVE))
         config = _admitting(site.ingress_config(ingress_api, server.url), caller)
         ingress = await stack.enter_async_context(running_agent(config, ingress_clock))
         assert isinstance(ingress.ingress, Address)
+        shown: asyncio.Queue[bytes] = asyncio.Queue()
+        probe = await stack.enter_async_context(RawServer().serving(_noting(shown)))
         config = site.egress_config(egress_api, str(ingress.ingress), caller, log="egress")
+        config = _probing(config, probe.port)
         egress = await stack.enter_async_context(running_agent(config, egress_clock))
         assert isinstance(egress.egress, Address)
         client = Plain(egress.egress)
         stack.callback(client.close)
-        yield DrillMesh(folder=folder, ingress=ingress.ingress, server=server, client=client)
+        yield DrillMesh(
+            folder=folder, ingress=ingress.ingress, server=server, client=client, probe=probe, shown=shown
+        )
 
 
 def _admitting(config: Path, caller: SpiffeId) -> Path:
@@ -98,6 +133,26 @@ def _admitting(config: Path, caller: SpiffeId) -> Path:
     document["ingress"]["peers"] = [str(caller)]
     config.write_text(yaml.safe_dump(document))
     return config
+
+
+def _probing(config: Path, port: int) -> Path:
+    """A second route, to the same server by its ID, at another address."""
+    document = yaml.safe_load(config.read_text())
+    (server,) = document["egress"]["servers"]
+    document["egress"]["servers"].append({**server, "name": "probe", "address": f"127.0.0.1:{port}"})
+    config.write_text(yaml.safe_dump(document))
+    return config
+
+
+def _noting(shown: "asyncio.Queue[bytes]") -> Callable[[RawTls], Awaitable[None]]:
+    """Answers once, notes who asked, and lets go, so that the next call is a new handshake."""
+
+    async def answer(peer: RawTls) -> None:
+        shown.put_nowait(peer.peer_chain[0])
+        await peer.read()
+        await peer.send(b"HTTP/1.1 204 No Content\r\nconnection: close\r\n\r\n")
+
+    return answer
 
 
 # -- traffic ------------------------------------------------------------------------------------------------
@@ -121,6 +176,14 @@ class Traffic:
         known = len(self.failed)
         await self._until(lambda: len(self.failed) > known)
         return self.failed[known]
+
+    def none_but_cut(self) -> None:
+        """Nothing has failed but calls that were under way on a connection of a revoked authority.
+
+        A hop that was made while only one of its ends had a new SVID is such a one, and is cut with the rest.
+        """
+        assert set(self.failed) <= _CUT
+        assert len(self.failed) <= WORKERS
 
     async def told(self, reason: Reason) -> None:
         """Wait until a call fails for this reason: those that were under way may have had another."""
@@ -336,8 +399,10 @@ async def refusal_of(mesh: DrillMesh, svid: X509Svid) -> Reason:
                 await peer.read()
     finally:
         peer.abort()
-    refused = [record for record in mesh.log("ingress").records() if record["kind"] == "authentication"]
-    return next(reason for reason in Reason if reason.code == refused[-1]["reason"])
+    (code,) = [
+        record["reason"] for record in mesh.log("ingress").records() if record["peer_address"] == peer.address
+    ]
+    return next(reason for reason in Reason if reason.code == code)
 
 
 __all__ = [

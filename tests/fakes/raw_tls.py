@@ -16,7 +16,7 @@ import hashlib
 import hmac
 import os
 import struct
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from enum import IntEnum
 from typing import Final
@@ -184,6 +184,16 @@ def _certificate(chain: tuple[bytes, ...]) -> bytes:
     return _message(_Type.CERTIFICATE, _vector(b"", 1) + _vector(entries, 3))
 
 
+def _certificates(body: bytes) -> Iterator[bytes]:
+    """What a Certificate message holds."""
+    _, rest = _take(body, 1)
+    entries, _ = _take(rest, 3)
+    while entries:
+        der, entries = _take(entries, 3)
+        _, entries = _take(entries, 2)
+        yield der
+
+
 def _certificate_verify(key_pkcs8: bytes, role: bytes, transcript: bytes) -> bytes:
     scheme, signature = _signed(key_pkcs8, _CONTEXT % role + transcript)
     return _message(_Type.CERTIFICATE_VERIFY, struct.pack("!H", scheme) + _vector(signature, 2))
@@ -217,6 +227,7 @@ class RawTls:
         self._sealing: _Direction | None = None
         self._opening: _Direction | None = None
         self._handshake = b""  # received and not read yet
+        self.peer_chain: tuple[bytes, ...] = ()  # what the other end showed, whoever it is
 
     @classmethod
     async def connect(cls, host: str, port: int, presented: Presented) -> "RawTls":
@@ -228,6 +239,12 @@ class RawTls:
             peer.abort()
             raise
         return peer
+
+    @property
+    def address(self) -> str:
+        """Our end, as the other one sees it."""
+        host, port = self._writer.get_extra_info("sockname")
+        return f"{host}:{port}"
 
     async def send(self, data: bytes) -> None:
         """Application data."""
@@ -317,6 +334,8 @@ class RawTls:
             await self._more()
         assert self._handshake[0] == wanted
         body, rest = _take(self._handshake[1:], 3)
+        if wanted is _Type.CERTIFICATE:
+            self.peer_chain = tuple(_certificates(body))
         self._transcript.update(self._handshake[: len(self._handshake) - len(rest)])
         self._handshake = rest
         return body

@@ -85,20 +85,99 @@ func exchange(connection net.Conn, file string) error {
 	if err != nil {
 		return err
 	}
-	if _, err := connection.Write(request); err != nil {
-		return err
-	}
-	response, err := http.ReadResponse(bufio.NewReader(connection), nil)
-	if err != nil {
-		return err
-	}
-	defer response.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(response.Body, most))
+	response, body, err := ask(connection, request)
 	if err != nil {
 		return err
 	}
 	emit("response", fields{"status": response.StatusCode, "headers": response.Header, "body": string(body)})
 	return nil
+}
+
+// ask sends the request as it is, and reads the whole answer.
+func ask(connection net.Conn, request []byte) (*http.Response, []byte, error) {
+	if _, err := connection.Write(request); err != nil {
+		return nil, nil, err
+	}
+	response, err := http.ReadResponse(bufio.NewReader(connection), nil)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(response.Body, most))
+	return response, body, err
+}
+
+// traffic dials as -id the server that has to be -peer, sends it the request in the file -request, shows the
+// status of the answer and which SVID of ours was the newest, and begins anew, until standard input ends. The
+// first connection of all it keeps: when the server ends that one, it says so.
+func traffic(ctx context.Context, flags *flag.FlagSet, arguments []string) error {
+	socket := flags.String("socket", "", "address of the Workload API")
+	id := flags.String("id", "", "SPIFFE ID to show")
+	address := flags.String("address", "", "host:port")
+	peer := flags.String("peer", "", "SPIFFE ID or trust domain that the server has to have")
+	file := flags.String("request", "", "file with an HTTP/1.1 request")
+	_ = flags.Parse(arguments)
+	authorize, err := authorizer(*peer)
+	if err != nil {
+		return err
+	}
+	request, err := os.ReadFile(*file)
+	if err != nil {
+		return err
+	}
+	source, err := x509Source(ctx, *socket, *id)
+	if err != nil {
+		return err
+	}
+	defer source.Close()
+	kept := false
+	for ctx.Err() == nil {
+		svid, err := source.GetX509SVID()
+		if err != nil {
+			return err
+		}
+		connection, err := spiffetls.DialWithMode(ctx, "tcp", *address,
+			spiffetls.MTLSClientWithSource(authorize, source),
+			spiffetls.WithDialTLSConfigBase(tls13()),
+			spiffetls.WithDialer(&net.Dialer{Timeout: patience}))
+		if err == nil {
+			err = once(connection, request, fingerprint(svid.Certificates[0]))
+		}
+		if err != nil && ctx.Err() == nil {
+			emit("call_failed", fields{"error": err.Error()})
+		}
+		switch {
+		case err != nil:
+		case kept:
+			_ = connection.Close()
+		default:
+			kept = true
+			go keep(connection)
+		}
+	}
+	return nil
+}
+
+// once sends the request on a new connection.
+func once(connection net.Conn, request []byte, leaf string) error {
+	if err := connection.SetDeadline(time.Now().Add(patience)); err != nil {
+		return err
+	}
+	response, _, err := ask(connection, request)
+	if err != nil {
+		_ = connection.Close()
+		return err
+	}
+	emit("answer", fields{"status": response.StatusCode, "leaf": leaf})
+	return nil
+}
+
+// keep says when the other side ends the connection.
+func keep(connection net.Conn) {
+	defer connection.Close()
+	_ = connection.SetDeadline(time.Time{})
+	_, err := io.Copy(io.Discard, connection)
+	emit("ended", fields{"by_goodbye": err == nil})
 }
 
 // serve answers as -id the clients that have to be -peer, until standard input ends.

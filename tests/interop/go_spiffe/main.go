@@ -5,6 +5,7 @@
 //	interop validate -socket ... -audience a -token t   a JWT-SVID, by the Workload API and by its bundles
 //	interop watch    -socket ...                        each update of the streams
 //	interop dial     -socket ... -id ... -address ...   a client on mutual TLS
+//	interop traffic  -socket ... -id ... -address ...   a client that dials again and again
 //	interop serve    -socket ... -id ...                a server on mutual TLS
 //	interop follow   -url ... -trust-domain ...         each update at a bundle endpoint
 //	interop publish  -socket ... -trust-domain ...      a bundle endpoint
@@ -39,6 +40,7 @@ var roles = map[string]role{
 	"validate": validate,
 	"watch":    watch,
 	"dial":     dial,
+	"traffic":  traffic,
 	"serve":    serve,
 	"follow":   follow,
 	"publish":  publish,
@@ -46,7 +48,7 @@ var roles = map[string]role{
 
 func main() {
 	if len(os.Args) < 2 || roles[os.Args[1]] == nil {
-		fmt.Fprintln(os.Stderr, "usage: interop workload|validate|watch|dial|serve|follow|publish [flags]")
+		fmt.Fprintln(os.Stderr, "usage: interop workload|validate|watch|dial|traffic|serve|follow|publish [flags]")
 		os.Exit(2)
 	}
 	flags := flag.NewFlagSet(os.Args[1], flag.ExitOnError)

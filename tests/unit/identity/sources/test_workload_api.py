@@ -165,6 +165,24 @@ async def test_permission_denied_withdraws_the_identity_until_it_is_granted_agai
         assert watch.source.current is not None
 
 
+async def test_a_refusal_that_is_not_said_again_withdraws_nothing(api: FakeWorkloadApi) -> None:
+    """SPIRE says it of a workload whose SVID it is replacing, and then says nothing until that is there."""
+    watch = Watch(api.address)
+    async with api, watch.running():
+        api.push(message([svid_part(CA)]))
+        await watch.source.wait_ready()
+        await watch.events.get()
+        api.deny_once()
+        assert isinstance(await watch.events.get(), Denied)
+        await api.asked()
+        assert watch.source.current is not None
+        api.push(message([svid_part(CA)]))
+        renewed = await watch.events.get()
+        assert isinstance(renewed, Updated)
+        api.deny()
+        assert await watch.withdrawn() == [renewed.state, None]
+
+
 async def test_what_the_server_says_cannot_break_a_log_line(api: FakeWorkloadApi) -> None:
     watch = Watch(api.address)
     async with api, watch.running():
