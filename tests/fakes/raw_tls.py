@@ -259,6 +259,11 @@ class RawTls:
             if content == _Content.ALERT:  # 0 is close_notify
                 return b""
 
+    async def ends(self) -> None:
+        """Wait for the end: an alert, a goodbye or a cut. Data instead is an `AssertionError`."""
+        with suppress(Alert, EOFError):
+            assert await self.read() == b"", "the other end has something to say"
+
     def abort(self) -> None:
         self._writer.transport.abort()
 

@@ -10,7 +10,7 @@ from spiffe_mcp.errors import Reason
 from spiffe_mcp.http.messages import encode_request
 from spiffe_mcp.identity import X509Svid
 from spiffe_mcp.mesh.routes import Address
-from tests.fakes.drill import PATIENCE, authorities, mesh_on, signed_by, watching
+from tests.fakes.drill import PATIENCE, Watcher, authorities, mesh_on, signed_by, watching
 from tests.fakes.go_spiffe import GoSpiffe, Program
 from tests.fakes.mcp_client import Plain, call
 from tests.fakes.mesh import PLANNER, SERVER, Site, provider_at, running_agent
@@ -82,13 +82,15 @@ async def test_a_go_client_is_served_while_authorities_rotate_and_is_cut_off_wit
         provider.revoke_former_authorities()
         # The connection that it has kept since its first call was made under the former authority.
         await client.next_of("ended")
-        assert await until_answered(client) == fingerprint(planner.state.svid)
+        await moved(client, planner)
         assert {event["event"] for event in await client.rest()} == {"answer"}
 
 
-async def until_answered(client: Program) -> str:
-    """The next answer, whatever came before: with which SVID."""
-    return str((await client.next_of("answer"))["leaf"])
+async def moved(client: Program, planner: Watcher) -> None:
+    """A call with the newest SVID has been answered, whatever came before."""
+    async with asyncio.timeout(PATIENCE):
+        while (await client.next_of("answer"))["leaf"] != fingerprint(planner.state.svid):
+            pass
 
 
 async def test_a_go_client_is_served_while_the_provider_is_killed_and_under_its_successor(
@@ -107,10 +109,7 @@ async def test_a_go_client_is_served_while_the_provider_is_killed_and_under_its_
         await provider.start()
         await planner.newer_than(former)
         # go-spiffe asks again in its own time; until then the two do not believe each other.
-        async with asyncio.timeout(PATIENCE):
-            while await until_answered(client) != fingerprint(planner.state.svid):
-                pass
-        await client.next_of("answer")
+        await moved(client, planner)
 
 
 # -- our egress calls go-spiffe -----------------------------------------------------------------------------
