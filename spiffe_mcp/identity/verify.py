@@ -19,7 +19,7 @@ section 6.1, in this order:
 The caller MUST still ask whether this ID is the one that it wants to talk to. Pure: no I/O, no clock.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Final, NamedTuple
@@ -34,16 +34,20 @@ from spiffe_mcp.identity.spiffe_id import SpiffeId, TrustDomain
 
 MAX_CHAIN_CERTIFICATES: Final = 5
 MAX_CHAIN_BYTES: Final = 32 * 1024
+MAX_NAMESAKES: Final = 16  # authorities of one name that are tried: the newest, which stand last in a bundle
 
 # X509_V_ERR_* of OpenSSL's x509_vfy.h that deserve a name of their own; all others are CHAIN_UNTRUSTED.
 PATH_REASONS: Final = {
     9: Reason.CERTIFICATE_NOT_YET_VALID,
     10: Reason.CERTIFICATE_EXPIRED,
-    79: Reason.ISSUER_NOT_CA,
     25: Reason.CHAIN_PATH_LENGTH,
     34: Reason.CHAIN_CRITICAL_EXTENSION,
     **dict.fromkeys(range(47, 54), Reason.CHAIN_NAME_CONSTRAINTS),
+    79: Reason.ISSUER_NOT_CA,
 }
+_NO_ERROR: Final = (0, "")
+_UNSPECIFIED: Final = 1
+_SIGNATURE_FAILURE: Final = 7
 
 
 class _Read(NamedTuple):
@@ -109,20 +113,38 @@ def _bundle_of(trust_domain: TrustDomain, bundles: BundleSet) -> Bundle:
 
 
 def _check_path(leaf: crypto.X509, issuers: list[crypto.X509], bundle: Bundle, now: datetime) -> None:
-    """RFC 5280 section 6.1, by OpenSSL.
+    """RFC 5280 section 6.1, by OpenSSL, which follows one path only.
+
+    Where nothing but a name leads to an authority (key identifiers may be missing), and several bear it, as
+    those of one PKI do while one follows the other, it may be led to the wrong one: so each is tried alone.
+    """
+    code, detail = _path_error(leaf, issuers, bundle.anchors, now)
+    if code == _SIGNATURE_FAILURE:
+        for anchor in bundle.anchors[-MAX_NAMESAKES:]:
+            if _path_error(leaf, issuers, (anchor,), now) == _NO_ERROR:
+                return
+    if (code, detail) != _NO_ERROR:
+        raise Refused(PATH_REASONS.get(code, Reason.CHAIN_UNTRUSTED), detail)
+
+
+def _path_error(
+    leaf: crypto.X509, issuers: list[crypto.X509], anchors: Iterable[crypto.X509], now: datetime
+) -> tuple[int, str]:
+    """OpenSSL's X509_V_ERR_*, and where; `_NO_ERROR` if there is a path to one of `anchors`.
 
     X509_STRICT stays off: it refuses certificates without an authority key identifier, which X509-SVID does
     not ask for. PARTIAL_CHAIN stays off: a path ends at a self-signed authority of the bundle.
     """
     # A store is made anew for each chain: it costs 5 us, and a shared one would share its time as well.
     store = crypto.X509Store()
-    for anchor in bundle.anchors:
+    for anchor in anchors:
         store.add_cert(anchor)
     store.set_time(now.astimezone(UTC))  # it reads the fields of `now` and ignores the zone
     try:
         crypto.X509StoreContext(store, leaf, issuers).verify_certificate()
     except crypto.X509StoreContextError as error:
         code, depth, message = error.errors
-        raise Refused(PATH_REASONS.get(code, Reason.CHAIN_UNTRUSTED), f"{message} at depth {depth}") from None
+        return code, f"{message} at depth {depth}"
     except crypto.Error:
-        raise Refused(Reason.CHAIN_UNTRUSTED, "OpenSSL could not decide") from None
+        return _UNSPECIFIED, "OpenSSL could not decide"
+    return _NO_ERROR

@@ -27,7 +27,7 @@ import yaml
 from spiffe_mcp.errors import Reason, Refused
 from spiffe_mcp.http import Reply, Request
 from spiffe_mcp.identity import BundleSet, SpiffeId, X509Svid, verify_chain
-from spiffe_mcp.identity.sources.events import SourceEvent
+from spiffe_mcp.identity.sources.events import Disconnected, SourceEvent, Updated
 from spiffe_mcp.identity.sources.workload_api import WorkloadApiSource
 from spiffe_mcp.identity.state import IdentityState
 from spiffe_mcp.identity.wanted import ById
@@ -340,6 +340,27 @@ async def watching(
             running.cancel()
 
 
+async def becomes_ready(folder: Path, address: str, serve: Callable[[], Awaitable[None]]) -> None:
+    """An agent that finds nobody at `address` waits, and serves soon after `serve` has begun to."""
+    news: asyncio.Queue[SourceEvent] = asyncio.Queue()
+    source = WorkloadApiSource(address, wanted=ById(PLANNER), clock=now, on_event=news.put_nowait)
+    async with asyncio.timeout(PATIENCE), asyncio.TaskGroup() as tasks:
+        starting = tasks.create_task(_ready(Site(folder).egress_config(address, "127.0.0.1:1")))
+        waiting = tasks.create_task(source.run())
+        assert isinstance(await news.get(), Disconnected)
+        assert not starting.done()
+        await serve()
+        assert await starting == PLANNER
+        assert isinstance(await news.get(), Updated)
+        waiting.cancel()
+
+
+async def _ready(config: Path) -> SpiffeId:
+    """Whom an agent serves as, once it does."""
+    async with running_agent(config) as agent:
+        return agent.spiffe_id
+
+
 def signed_by(state: IdentityState, authority_der: bytes) -> bool:
     """Whether the SVID leads to this authority."""
     alone = BundleSet.from_der({str(state.svid.spiffe_id.trust_domain): [authority_der]})
@@ -411,6 +432,7 @@ __all__ = [
     "Traffic",
     "Watcher",
     "authorities",
+    "becomes_ready",
     "held_open",
     "long_answer",
     "mesh_on",

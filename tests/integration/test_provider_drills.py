@@ -15,6 +15,7 @@ from tests.fakes.drill import (
     WORKERS,
     Traffic,
     authorities,
+    becomes_ready,
     held_open,
     long_answer,
     mesh_on,
@@ -89,6 +90,13 @@ async def test_calls_and_a_long_answer_go_on_while_the_provider_is_killed(folder
         await calls.more(100)
         # Between the two: one agent shows what the other does not believe yet.
         assert {status for status, _ in calls.failed} <= {403, 503}
+
+
+async def test_an_agent_waits_at_a_stale_socket_until_somebody_serves_it(folder: Path) -> None:
+    async with killable(folder / "api.sock") as provider:
+        provider.kill()
+        assert provider.socket.is_socket()
+        await becomes_ready(folder, provider.address, provider.start)
 
 
 # -- a provider that says nothing ---------------------------------------------------------------------------

@@ -4,13 +4,10 @@ import asyncio
 from datetime import timedelta
 from pathlib import Path
 
-from spiffe_mcp.identity import SpiffeId
-from spiffe_mcp.identity.sources.events import Disconnected, SourceEvent, Updated
-from spiffe_mcp.identity.sources.workload_api import WorkloadApiSource
-from spiffe_mcp.identity.wanted import ById
-from tests.fakes.drill import long_answer, mesh_on, traffic, watching
+from spiffe_mcp.identity.sources.events import Disconnected, Updated
+from tests.fakes.drill import becomes_ready, long_answer, mesh_on, traffic, watching
 from tests.fakes.mcp_client import now
-from tests.fakes.mesh import PLANNER, SERVER, Site, running_agent
+from tests.fakes.mesh import PLANNER, SERVER
 from tests.fakes.spire_lab import SpireLab
 
 
@@ -47,23 +44,7 @@ async def test_an_agent_of_the_mesh_waits_at_a_stale_socket_until_somebody_serve
         async with watching(spire.address, PLANNER):
             pass  # it is there
         spire.kill_agent()
-        news: asyncio.Queue[SourceEvent] = asyncio.Queue()
-        source = WorkloadApiSource(spire.address, wanted=ById(PLANNER), clock=now, on_event=news.put_nowait)
-        async with asyncio.TaskGroup() as tasks:
-            starting = tasks.create_task(ready(Site(folder).egress_config(spire.address, "127.0.0.1:1")))
-            waiting = tasks.create_task(source.run())
-            assert isinstance(await news.get(), Disconnected)
-            assert not starting.done()
-            await spire.start_agent()
-            assert await starting == PLANNER
-            assert isinstance(await news.get(), Updated)
-            waiting.cancel()
-
-
-async def ready(config: Path) -> SpiffeId:
-    """Whom an agent serves as, once it does."""
-    async with running_agent(config) as agent:
-        return agent.spiffe_id
+        await becomes_ready(folder, spire.address, spire.start_agent)
 
 
 async def test_svids_are_renewed_after_the_server_was_away_for_more_than_half_their_life(

@@ -7,6 +7,7 @@ import pytest
 
 from spiffe_mcp.errors import Reason, Refused
 from spiffe_mcp.identity import BundleSet, verify_chain
+from spiffe_mcp.identity.verify import MAX_NAMESAKES
 from tests.fakes.chains import BER, GOOD, GOOD_AT, HOSTILE, HOSTILE_AT, ID, Make, World
 from tests.fakes.mini_ca import HOUR, NOW, MiniCa
 
@@ -47,6 +48,16 @@ def test_a_rotated_authority_is_accepted_beside_the_old_one_and_refused_once_rem
     assert str(verify_chain(old.chain(), both, NOW)) == str(verify_chain(new.chain(), both, NOW)) == ID
     with pytest.raises(Refused) as refused:
         verify_chain(old.chain(), BundleSet.from_der({"a.test": new.bundle_der}), NOW)
+    assert refused.value.reason is Reason.CHAIN_UNTRUSTED
+
+
+def test_an_authority_is_found_among_namesakes_that_nothing_but_the_signature_tells_apart() -> None:
+    authorities = [MiniCa("a.test") for _ in range(MAX_NAMESAKES)]
+    bundles = BundleSet.from_der({"a.test": [one.root.der for one in authorities]})
+    for one in authorities:
+        assert str(verify_chain(one.chain(authority_key_id=False), bundles, NOW)) == ID
+    with pytest.raises(Refused) as refused:
+        verify_chain(STRANGER.chain(authority_key_id=False), bundles, NOW)
     assert refused.value.reason is Reason.CHAIN_UNTRUSTED
 
 
