@@ -23,6 +23,7 @@ class Status:
 
     code: grpc.StatusCode
     detail: str = "as the test wants it\n"
+    once: bool = False  # new streams do not end so
 
 
 class Script:
@@ -43,6 +44,10 @@ class Script:
     def end(self, code: grpc.StatusCode, detail: str = Status.detail) -> None:
         """End every stream, and answer new ones so."""
         self._change(Status(code, detail))
+
+    def end_open(self, code: grpc.StatusCode, detail: str = Status.detail) -> None:
+        """End every open stream, and say nothing to new ones until something is said again."""
+        self._change(Status(code, detail, once=True))
 
     def silence(self) -> None:
         """Say nothing to whoever comes from now on."""
@@ -69,14 +74,14 @@ class Script:
         try:
             if self._turned_away is not None:
                 await context.abort(self._turned_away.code, self._turned_away.detail)
-            said = 0
+            said, begun = 0, self._serial
             while True:
                 changed, answer = self._changed, self._answer
-                if isinstance(answer, Status):
+                if isinstance(answer, Status) and not (answer.once and begun == self._serial):
                     if answer.code is grpc.StatusCode.OK:
                         return
                     await context.abort(answer.code, answer.detail)
-                elif answer is not None and said != self._serial:
+                elif isinstance(answer, bytes) and said != self._serial:
                     said = self._serial
                     yield answer
                 await changed.wait()

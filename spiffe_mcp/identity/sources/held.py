@@ -19,6 +19,12 @@ from spiffe_mcp.identity.update import PartRefused, Update, apply
 from spiffe_mcp.identity.wanted import Wanted
 
 JUDGE_AGAIN_SECONDS: Final = 1.0
+
+# While SPIRE replaces what a tainted authority signed, an SVID that is not there yet looks like one that is
+# withdrawn: a workload is told of each of its SVIDs as it comes, and of a changed bundle even without any, by
+# a refusal; whoever asks again gets no answer before all are there, which is within five seconds.
+# So a refusal counts that is said twice, or that stays unanswered. For other reasons the keys go at once.
+_SECONDS_TO_RETURN: Final = {Reason.SVID_NOT_OFFERED: 0.5, Reason.WORKLOAD_API_DENIED: 8.0}
 _OF_TIME: Final = frozenset({Reason.CERTIFICATE_EXPIRED, Reason.CERTIFICATE_NOT_YET_VALID})
 
 
@@ -52,6 +58,7 @@ class HeldIdentity:
         self._trouble: Disconnected | Denied | None = None  # what was reported last, if it still lasts
         self._refused: frozenset[PartRefused] = frozenset()  # of the newest message
         self._judging: asyncio.TimerHandle | None = None
+        self._withdrawing: asyncio.TimerHandle | None = None
 
     def take(self, message: Message) -> None:
         """Put in force what is good of one message, and report what is not."""
@@ -59,8 +66,7 @@ class HeldIdentity:
         if isinstance(message, Update):
             self._judge(message)
         elif isinstance(message, NotIssued):
-            self.withdraw()
-            self.report(Denied(Reason.SVID_NOT_ISSUED, "no SVID for the workload"))
+            self.deny(Denied(Reason.SVID_NOT_ISSUED, "no SVID for the workload"))
         else:
             self._trouble = None
             self._refuse((message,))
@@ -69,9 +75,9 @@ class HeldIdentity:
         try:
             applied = apply(update, self.feed.current, self._wanted, self._clock())
         except Refused as withdrawn:
-            self.withdraw()
-            self.report(Denied(withdrawn.reason, withdrawn.detail))
+            self.deny(Denied(withdrawn.reason, withdrawn.detail))
             return
+        self._keep()
         self._trouble = None
         self._refuse(applied.refused)
         self._publish(applied.state)
@@ -98,9 +104,31 @@ class HeldIdentity:
             self.feed.publish(state)
             self._on_event(Updated(state))
 
-    def withdraw(self) -> None:
-        """Cease using the identity (Workload API section 5.2.1). No earlier message brings it back."""
+    def deny(self, denied: Denied) -> None:
+        """Cease using the identity (Workload API section 5.2.1); if it may be a passing matter, not yet."""
         self.judge_no_more()
+        self._refused = frozenset()
+        patience = _SECONDS_TO_RETURN.get(denied.reason)
+        if patience is None or self._withdrawing is not None:
+            self.withdraw()
+        elif self.feed.current is not None:
+            self._withdrawing = asyncio.get_running_loop().call_later(patience, self.withdraw)
+        self.report(denied)
+
+    def let_go(self) -> None:
+        """Nothing follows: neither a second judgement nor a withdrawal."""
+        self.judge_no_more()
+        self._keep()
+
+    def _keep(self) -> None:
+        """What was to be withdrawn is not."""
+        if self._withdrawing is not None:
+            self._withdrawing.cancel()
+            self._withdrawing = None
+
+    def withdraw(self) -> None:
+        """Without an identity from now on. No earlier message brings it back."""
+        self.let_go()
         self._refused = frozenset()
         if self.feed.current is not None:
             self.feed.publish(None)

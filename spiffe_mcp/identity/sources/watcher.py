@@ -93,7 +93,7 @@ class Watcher:
         try:
             await retrying(self._follow)
         finally:
-            self._held.judge_no_more()
+            self._held.let_go()
 
     # -- subscriptions --------------------------------------------------------------------------------------
 
@@ -152,8 +152,9 @@ class Watcher:
             self._held.reject(ending)
             raise Refused(self._api.rejected, ending.detail)
         if isinstance(ending, Denied):
-            self._held.withdraw()
-        self._held.report(ending)
+            self._held.deny(ending)
+        else:
+            self._held.report(ending)
 
 
 class _SubscriptionLostError(Exception):
