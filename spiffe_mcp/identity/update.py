@@ -62,6 +62,7 @@ class Applied:
 
     state: IdentityState | None
     refused: tuple[PartRefused, ...]
+    offered: bool = False  # whether this update's own SVID is the one of the state, and not an earlier one's
 
 
 def apply(update: Update, last: IdentityState | None, wanted: Wanted, now: datetime) -> Applied:
@@ -81,7 +82,8 @@ def apply(update: Update, last: IdentityState | None, wanted: Wanted, now: datet
     svid, own_bundle = own
     foreign_parts = _foreign_parts(update, chosen, own_bundle.trust_domain)
     foreign = reading.foreign(foreign_parts, own_bundle)  # (4)
-    return Applied(IdentityState(svid, BundleSet((own_bundle, *foreign))), tuple(reading.refused))
+    state = IdentityState(svid, BundleSet((own_bundle, *foreign)))
+    return Applied(state, tuple(reading.refused), reading.offered)
 
 
 def _chosen(svids: tuple[SvidPart, ...], wanted: Wanted) -> SvidPart:
@@ -107,6 +109,7 @@ class _Reading:
         self._last = last
         self._now = now
         self.refused: list[PartRefused] = []
+        self.offered = False
 
     def refuse(self, part: str, refusal: Refused) -> None:
         self.refused.append(PartRefused(part, refusal.reason, refusal.detail))
@@ -114,7 +117,8 @@ class _Reading:
     def own_pair(self, part: SvidPart) -> tuple[X509Svid, Bundle] | None:
         """The SVID and the bundle of its trust domain: new if they agree, else the last, else None."""
         name = f"svid {part.spiffe_id[:80]!a}"
-        svid = self._attempt(name, _svid, part) or (self._last.svid if self._last else None)
+        read = self._attempt(name, _svid, part)
+        svid = read or (self._last.svid if self._last else None)
         if svid is None:
             return None
         trust_domain = svid.spiffe_id.trust_domain
@@ -122,6 +126,7 @@ class _Reading:
         bundle = new or self._last_bundle(trust_domain)
         bundles = BundleSet((bundle,) if bundle else ())
         if bundle and self._attempt(name, verify_chain, svid.chain_der, bundles, self._now):
+            self.offered = read is not None
             return svid, bundle
         return self._last_pair()
 

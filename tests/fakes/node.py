@@ -26,6 +26,7 @@ import yaml
 from spiffe_mcp.identity import SpiffeId
 from spiffe_mcp.mesh.routes import Address
 from tests.fakes import commands, spire
+from tests.fakes.admin import Admin, with_admin
 from tests.fakes.local_client import LocalClient, local_client
 from tests.fakes.mcp_client import call
 from tests.fakes.mcp_server import RecordingServer, serving_mcp
@@ -142,6 +143,7 @@ class Node:
     process: ServerProcess
     ingress: Address
     egress: Path
+    admin: Admin  # of the egress's agent
 
     def client(self, uid: int) -> AbstractAsyncContextManager[LocalClient]:
         """A workload of this user."""
@@ -184,7 +186,7 @@ def egress_config(site: Site, world: World, ingress: Address) -> Path:
     """For every process that connects to its socket."""
     servers = [{"name": "desk", "spiffe_id": str(SERVER), "address": str(ingress)}]
     egress = {"listen": f"unix:{site.folder}/egress.sock", "user": USER, "servers": servers}
-    return _write(site, "egress", world, egress)
+    return with_admin(_write(site, "egress", world, egress))
 
 
 async def _agent(stack: AsyncExitStack, config: Path) -> Any:
@@ -209,6 +211,14 @@ async def running_node(folder: Path, world: World) -> AsyncIterator[Node]:
         announced = await _agent(stack, config)
         ingress = Address.parse(announced["ingress"])
         announced = await _agent(stack, egress_config(site, world, ingress))
-        node = Node(site, world, server, process, ingress, Path(announced["egress"]))
+        node = Node(
+            site,
+            world,
+            server,
+            process,
+            ingress,
+            Path(announced["egress"]),
+            Admin(f"http://{announced['admin']}"),
+        )
         await node.call_passes()
         yield node

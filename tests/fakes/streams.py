@@ -23,7 +23,6 @@ class Status:
 
     code: grpc.StatusCode
     detail: str = "as the test wants it\n"
-    once: bool = False  # new streams do not end so
 
 
 class Script:
@@ -33,6 +32,7 @@ class Script:
         self._answer: bytes | Status | None = answer
         self._serial = 1  # of the answer
         self._turned_away: Status | None = None
+        self._ended: int | None = None  # the last stream that a status is for; None: for all
         self._changed = asyncio.Event()
         self.open = 0  # streams that are open now
         self.opened = 0  # streams that were ever opened
@@ -45,9 +45,10 @@ class Script:
         """End every stream, and answer new ones so."""
         self._change(Status(code, detail))
 
-    def end_open(self, code: grpc.StatusCode, detail: str = Status.detail) -> None:
-        """End every open stream, and say nothing to new ones until something is said again."""
-        self._change(Status(code, detail, once=True))
+    def end_open(self, code: grpc.StatusCode) -> None:
+        """End every stream that is open, and say nothing to new ones."""
+        self.end(code)
+        self._ended = self.opened
 
     def silence(self) -> None:
         """Say nothing to whoever comes from now on."""
@@ -70,18 +71,21 @@ class Script:
         """One stream from its beginning to its end."""
         self.open += 1
         self.opened += 1
+        number = self.opened
         self._wake()
         try:
             if self._turned_away is not None:
                 await context.abort(self._turned_away.code, self._turned_away.detail)
-            said, begun = 0, self._serial
+            said = 0
             while True:
                 changed, answer = self._changed, self._answer
-                if isinstance(answer, Status) and not (answer.once and begun == self._serial):
+                if isinstance(answer, Status) and self._ended is not None and number > self._ended:
+                    pass  # not for this one
+                elif isinstance(answer, Status):
                     if answer.code is grpc.StatusCode.OK:
                         return
                     await context.abort(answer.code, answer.detail)
-                elif isinstance(answer, bytes) and said != self._serial:
+                elif answer is not None and said != self._serial:
                     said = self._serial
                     yield answer
                 await changed.wait()
@@ -92,6 +96,7 @@ class Script:
     def _change(self, answer: bytes | Status) -> None:
         self._answer = answer
         self._serial += 1
+        self._ended = None
         self._wake()
 
     def _wake(self) -> None:

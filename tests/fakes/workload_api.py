@@ -108,6 +108,10 @@ class FakeWorkloadApi:
         """End every stream with `code`, and answer new ones with it."""
         self.script.end(code)
 
+    def deny_once(self) -> None:
+        """End every stream with PERMISSION_DENIED, and say nothing to new ones until the next push."""
+        self.script.end_open(grpc.StatusCode.PERMISSION_DENIED)
+
     async def _fetch(self, _request: bytes, context: Context) -> AsyncIterator[bytes]:
         self.metadata.append(dict(context.invocation_metadata() or ()))
         self._asked.set()

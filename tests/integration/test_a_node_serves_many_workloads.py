@@ -133,3 +133,15 @@ async def test_an_ingress_is_nobody_while_its_server_does_not_run(node: Node) ->
         node.process.start()
         await node.call_passes()  # the PID file is looked at once a second
         assert await said(planner, "back") == "back"
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_the_metrics_show_each_identity_that_the_node_holds(node: Node) -> None:
+    async with node.client(PLANNERS) as planner, node.client(REVIEWERS) as reviewer:
+        assert await said(planner, "hi") == await said(reviewer, "hi") == "hi"
+        metrics = await node.admin.metrics()
+    for identity in (PLANNER, REVIEWER):
+        assert metrics[f'spiffe_mcp_svid_expiry_seconds{{spiffe_id="{identity}"}}'] > 0
+    assert metrics["spiffe_mcp_ready"] == 1
+    assert metrics["spiffe_mcp_connections"] >= 2
+    assert metrics['spiffe_mcp_handshakes_total{result="completed",side="egress"}'] >= 2

@@ -19,12 +19,17 @@ from spiffe_mcp.identity.update import PartRefused, Update, apply
 from spiffe_mcp.identity.wanted import Wanted
 
 JUDGE_AGAIN_SECONDS: Final = 1.0
-
 # While SPIRE replaces what a tainted authority signed, an SVID that is not there yet looks like one that is
 # withdrawn: a workload is told of each of its SVIDs as it comes, and of a changed bundle even without any, by
 # a refusal; whoever asks again gets no answer before all are there, which is within five seconds.
 # So a refusal counts that is said twice, or that stays unanswered. For other reasons the keys go at once.
-_SECONDS_TO_RETURN: Final = {Reason.SVID_NOT_OFFERED: 0.5, Reason.WORKLOAD_API_DENIED: 8.0}
+_SECONDS_TO_RETURN: Final = {
+    Reason.SVID_NOT_OFFERED: 0.5,
+    Reason.SVID_NOT_ISSUED: 0.5,
+    Reason.WORKLOAD_API_DENIED: 8.0,
+    Reason.BROKER_DENIED: 8.0,
+    Reason.DELEGATED_DENIED: 8.0,
+}
 _OF_TIME: Final = frozenset({Reason.CERTIFICATE_EXPIRED, Reason.CERTIFICATE_NOT_YET_VALID})
 
 
@@ -62,7 +67,7 @@ class HeldIdentity:
 
     def take(self, message: Message) -> None:
         """Put in force what is good of one message, and report what is not."""
-        self.judge_no_more()
+        self._judge_no_more()
         if isinstance(message, Update):
             self._judge(message)
         elif isinstance(message, NotIssued):
@@ -77,7 +82,8 @@ class HeldIdentity:
         except Refused as withdrawn:
             self.deny(Denied(withdrawn.reason, withdrawn.detail))
             return
-        self._keep()
+        if applied.offered:  # and not by a message in which nothing was good
+            self._keep()
         self._trouble = None
         self._refuse(applied.refused)
         self._publish(applied.state)
@@ -86,8 +92,7 @@ class HeldIdentity:
             loop = asyncio.get_running_loop()
             self._judging = loop.call_later(JUDGE_AGAIN_SECONDS, self._judge, update)
 
-    def judge_no_more(self) -> None:
-        """Let go of a message that was to be judged again."""
+    def _judge_no_more(self) -> None:
         if self._judging is not None:
             self._judging.cancel()
             self._judging = None
@@ -106,37 +111,38 @@ class HeldIdentity:
 
     def deny(self, denied: Denied) -> None:
         """Cease using the identity (Workload API section 5.2.1); if it may be a passing matter, not yet."""
-        self.judge_no_more()
+        self._judge_no_more()
         self._refused = frozenset()
         patience = _SECONDS_TO_RETURN.get(denied.reason)
         if patience is None or self._withdrawing is not None:
-            self.withdraw()
+            self._withdraw()
         elif self.feed.current is not None:
-            self._withdrawing = asyncio.get_running_loop().call_later(patience, self.withdraw)
+            self._withdrawing = asyncio.get_running_loop().call_later(patience, self._withdraw)
         self.report(denied)
 
     def let_go(self) -> None:
-        """Nothing follows: neither a second judgement nor a withdrawal."""
-        self.judge_no_more()
+        """Leave everything as it is: nobody watches any more."""
+        self._judge_no_more()
         self._keep()
 
-    def _keep(self) -> None:
-        """What was to be withdrawn is not."""
-        if self._withdrawing is not None:
-            self._withdrawing.cancel()
-            self._withdrawing = None
-
-    def withdraw(self) -> None:
+    def _withdraw(self) -> None:
         """Without an identity from now on. No earlier message brings it back."""
-        self.let_go()
+        self._judge_no_more()
+        self._keep()
         self._refused = frozenset()
         if self.feed.current is not None:
             self.feed.publish(None)
 
     def reject(self, rejected: Rejected) -> None:
         """Cease using the identity, and tell that the source is not asked again."""
-        self.withdraw()
+        self._withdraw()
         self._on_event(rejected)
+
+    def _keep(self) -> None:
+        """Whatever was to be withdrawn is not."""
+        if self._withdrawing is not None:
+            self._withdrawing.cancel()
+            self._withdrawing = None
 
     def report(self, trouble: Disconnected | Denied) -> None:
         """Report what lasts, once."""

@@ -1,22 +1,27 @@
 """What a source holds, and what is said of it: messages in, states and events out."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from datetime import timedelta
 
 import pytest
 
 from spiffe_mcp.errors import Reason
+from spiffe_mcp.identity import SpiffeId
 from spiffe_mcp.identity.sources import held
 from spiffe_mcp.identity.sources.events import Denied, Disconnected, Rejected, SourceEvent, Updated
 from spiffe_mcp.identity.sources.held import HeldIdentity, NotIssued
+from spiffe_mcp.identity.state import IdentityState
 from spiffe_mcp.identity.update import PartRefused, SvidPart, Update
-from spiffe_mcp.identity.wanted import FirstOffered
+from spiffe_mcp.identity.wanted import ById
 from tests.fakes.mini_ca import HOUR, NOW, MiniCa
 from tests.fakes.watch import PATIENCE, Clock
 
 CA = MiniCa("a.test")
 SOON = 0.02
+GARBAGE = Update((SvidPart("spiffe://a.test/w", b"garbage", b"", CA.bundle_der[0]),))
+NOBODYS = Update((SvidPart("spiffe://a.test/other", b"", b"", b""),))
 
 
 def update(federated: dict[str, bytes] | None = None) -> Update:
@@ -34,7 +39,15 @@ class Held:
     said: list[SourceEvent] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.identity = HeldIdentity(wanted=FirstOffered(), clock=self.clock, on_event=self.said.append)
+        self.identity = HeldIdentity(
+            wanted=ById(SpiffeId.parse("spiffe://a.test/w")), clock=self.clock, on_event=self.said.append
+        )
+
+    async def changes(self, state: IdentityState | None) -> AsyncIterator[IdentityState | None]:
+        """Every state that follows `state`."""
+        async for newest in self.identity.feed.states():
+            if newest is not state:
+                yield newest
 
     @property
     def kinds(self) -> list[type[SourceEvent]]:
@@ -56,19 +69,44 @@ def test_a_good_message_is_in_force_and_said_and_the_same_again_is_neither(it: H
     assert it.kinds == [Updated]
 
 
-def test_no_svid_withdraws_and_no_earlier_message_brings_the_identity_back(it: Held) -> None:
+async def test_no_svid_withdraws_and_no_earlier_message_brings_the_identity_back(it: Held) -> None:
     it.identity.take(update())
     it.identity.take(NotIssued())
-    assert it.identity.feed.current is None
     assert it.said[-1] == Denied(Reason.SVID_NOT_ISSUED, "no SVID for the workload")
-    it.identity.take(Update((SvidPart("spiffe://a.test/w", b"garbage", b"", CA.bundle_der[0]),)))
+    it.identity.take(NotIssued())  # said twice, it is meant
+    assert it.identity.feed.current is None
+    it.identity.take(GARBAGE)
     assert it.identity.feed.current is None
 
 
-def test_what_lasts_is_said_once_and_again_when_it_comes_back(it: Held) -> None:
+@pytest.mark.parametrize("refusal", [NotIssued(), NOBODYS])
+async def test_a_refusal_that_is_followed_by_nothing_good_withdraws_soon(
+    it: Held, refusal: NotIssued | Update
+) -> None:
+    it.identity.take(update())
+    state = it.identity.feed.current
+    it.identity.take(refusal)
+    it.identity.take(GARBAGE)
+    async with asyncio.timeout(PATIENCE):
+        assert await anext(it.changes(state)) is None
+
+
+async def test_a_refusal_that_is_followed_by_the_svid_withdraws_nothing(it: Held) -> None:
+    same = update()
+    it.identity.take(same)
+    state = it.identity.feed.current
+    it.identity.take(NotIssued())
+    it.identity.take(same)
+    it.identity.take(NotIssued())  # the first one again: it is waited for
+    assert it.identity.feed.current is state
+    it.identity.let_go()
+
+
+async def test_what_lasts_is_said_once_and_again_when_it_comes_back(it: Held) -> None:
     bad = update({"spiffe://b.test": b"garbage"})
     for message in (NotIssued(), NotIssued(), bad, bad, update(), bad, NotIssued()):
         it.identity.take(message)
+    it.identity.let_go()
     assert it.kinds == [Denied, PartRefused, Updated, Updated, PartRefused, Updated, Denied]
 
 
@@ -102,7 +140,12 @@ async def test_an_svid_that_a_wrong_clock_refused_is_taken_when_the_clock_is_rig
 
 
 @pytest.mark.parametrize(
-    "end", [lambda it: it.take(NotIssued()), HeldIdentity.withdraw, HeldIdentity.judge_no_more]
+    "end",
+    [
+        lambda it: it.take(NotIssued()),
+        lambda it: it.deny(Denied(Reason.WORKLOAD_API_DENIED, "")),
+        HeldIdentity.let_go,
+    ],
 )
 async def test_a_message_that_waits_for_the_clock_does_not_outlive_what_ends_it(
     it: Held, end: object

@@ -172,7 +172,7 @@ async def test_a_refusal_that_is_not_said_again_withdraws_nothing(api: FakeWorkl
         api.push(message([svid_part(CA)]))
         await watch.source.wait_ready()
         await watch.events.get()
-        api.script.end_open(grpc.StatusCode.PERMISSION_DENIED)
+        api.deny_once()
         assert isinstance(await watch.events.get(), Denied)
         await api.asked()
         assert watch.source.current is not None
