@@ -154,7 +154,7 @@ async def test_a_refusal_withdraws_the_identity_until_it_is_given_again(world: F
         await ready(world, watch)
         world.api.script.end(grpc.StatusCode.PERMISSION_DENIED)
         assert (await watch.next(Denied)).reason is world.api.denied
-        assert watch.current is None
+        await watch.withdrawn()
         world.offer(world.part("/again"))
         await watch.path("/again")
 
