@@ -1,7 +1,8 @@
 """A source of identity that was asked for a process by its number, held to the process itself.
 
 Enters: the source, and the process by its pidfd. Leaves: the same states, as long as they are of this
-process and it acts as the same user; then an end. Knows nothing of sockets and of what is done with an identity.
+process and it acts as the same user; then an end. Knows nothing of sockets and of what is done with an
+identity.
 """
 
 import asyncio

@@ -75,7 +75,7 @@ async def test_what_ends_the_source_ends_it() -> None:
 
 
 async def test_a_state_that_comes_after_the_process_has_become_another_user_does_not() -> None:
-    """It runs a set-user-ID program, say: the source was told of that user, the connection is of the first."""
+    """By a set-user-ID program, say: the source was told of that user, the connection is of the first."""
     source = FakeSource()
     with child() as running:
         owner = Owner.of(running.pid)
