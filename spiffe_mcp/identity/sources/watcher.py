@@ -130,7 +130,7 @@ class Watcher:
         return _Subscription(task, answered)
 
     async def _ending(self, take: Callable[[Message], None]) -> Ending:
-        """Follow one subscription; returns how it ended. One that is not answered is an outage like others."""
+        """Follow one subscription; returns how it ended. One that is never answered is an outage."""
         try:
             async with asyncio.timeout(self._answer.total_seconds()) as unanswered:
 
