@@ -1,6 +1,8 @@
 """The embedded engine: default deny, undefined refuses, and every failure has its reason."""
 
 import gc
+import subprocess
+import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,6 +16,7 @@ from spiffe_mcp.policy.input import AgentInput, PolicyInput, ToolInput, UserInpu
 from spiffe_mcp.policy.rego import RegoPolicy
 from spiffe_mcp.strict_json import JsonObject, JsonValue
 
+ROOT = Path(__file__).parents[3]
 ANALYSTS = """package mcp.authz
 import rego.v1
 
@@ -274,8 +277,9 @@ def test_helper_packages_may_be_used() -> None:
     assert not policy.decide(question(rows=10)).allow
 
 
-def test_many_decisions_do_not_grow_the_process(policy: PolicyEngine) -> None:
-    """The engine frees what it made: 20 000 decisions stay within 2 MiB."""
+def growth() -> int:
+    """By how many bytes this process grows over 20 000 decisions."""
+    policy = RegoPolicy.compile({"a.rego": ANALYSTS}, DATA)
 
     def decide(times: int) -> int:
         for _ in range(times):
@@ -285,4 +289,14 @@ def test_many_decisions_do_not_grow_the_process(policy: PolicyEngine) -> None:
         return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
 
     before = decide(1_000)
-    assert decide(10_000) - before < 2 * 1024 * 1024
+    return decide(10_000) - before
+
+
+def test_many_decisions_do_not_grow_the_process() -> None:
+    """The engine frees what it made. A process of its own: what other tests left here moves as it likes."""
+    # With all that an agent loads: what grpc brings has been in the way of freeing.
+    program = f"import spiffe_mcp.cli.agent; from {__name__} import growth; print(growth())"
+    ran = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=100, check=True
+    )
+    assert int(ran.stdout) < 2 * 1024 * 1024
