@@ -1,7 +1,8 @@
 """A limit that no one holder can use up: room for a number of things, shared by those who hold them.
 
 No holder may hold more than is still free, so one alone fills half of it, and what is left to the others is
-halved by each who does the same, but never gone. Pure.
+halved by each who does the same. So it takes many holders in league to leave nothing: eleven for room for
+1024 things, each of whom counts by itself. Pure.
 """
 
 from collections import Counter

@@ -23,6 +23,13 @@ def test_what_is_left_is_halved_by_each() -> None:
     assert [fill(room, holder) for holder in "abcd"] == [8, 4, 2, 1]
 
 
+def test_only_many_in_league_leave_nothing() -> None:
+    room = FairShare(1024)
+    for holder in "abcdefghij":
+        fill(room, holder)
+    assert [fill(room, "k"), fill(room, "l")] == [1, 0]
+
+
 def test_what_is_given_back_can_be_taken_again() -> None:
     room = FairShare(8)
     fill(room, "a")
