@@ -22,6 +22,7 @@ from spiffe_mcp.errors import Reason, Refused
 from spiffe_mcp.workload.process import Owner, Process
 
 _MAX_BYTES: Final = 32
+_MAX_PID: Final = 2**31 - 1  # what a pid_t holds; Linux itself stops at 2^22 (proc(5))
 _NUMBER: Final = re.compile(rb"[1-9][0-9]{0,9}\n?")
 # Both times are those of the kernel's tick: up to 10 ms behind.
 _TICK_SECONDS: Final = 0.05
@@ -54,7 +55,7 @@ def _read(path: Path) -> tuple[int, os.stat_result]:
             os.close(descriptor)
     except OSError as error:
         raise Refused(Reason.WORKLOAD_PID_FILE, f"{path}: {error.strerror}") from None
-    if not _NUMBER.fullmatch(text):
+    if not _NUMBER.fullmatch(text) or int(text) > _MAX_PID:
         raise Refused(Reason.WORKLOAD_PID_FILE, f"{path}: does not hold one PID")
     return int(text), status
 
