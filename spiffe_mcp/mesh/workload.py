@@ -88,9 +88,7 @@ class Workload:
     def start(self, tasks: asyncio.TaskGroup) -> None:
         """Follow its identity from now on, until it is over."""
         following = tasks.create_task(self._follow())
-        if self._process is not None:
-            process = self._process
-            following.add_done_callback(lambda _: process.close())  # not before: the task looks at it
+        following.add_done_callback(self._let_go)
         self._running = [following, tasks.create_task(self._live.run())]
 
     def recheck(self) -> None:
@@ -188,10 +186,17 @@ class Workload:
         self._set_timer(None)
         for task in self._running:
             task.cancel()
+        if all(task.done() for task in self._running[:1]):  # who follows; else when that has ended
+            self._let_go()
         self._hops.close()
         for cut in tuple(self._connections):
             cut()
         self._on_over(refused)
+
+    def _let_go(self, _: object = None) -> None:
+        """Close the process once nobody looks at it any more: neither who follows, nor who calls."""
+        if self._is_over and self._process is not None:
+            self._process.close()
 
     def _set_timer(self, seconds: float | None, refused: Refused | None = None) -> None:
         if self._timer is not None:
