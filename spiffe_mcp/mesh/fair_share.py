@@ -28,3 +28,19 @@ class FairShare:
         self._held[holder] -= 1
         if not self._held[holder]:
             del self._held[holder]
+
+
+class Holder:
+    """The room as one holder sees it."""
+
+    def __init__(self, room: FairShare, holder: Hashable) -> None:
+        self._room = room
+        self._holder = holder
+
+    def take(self) -> bool:
+        """Whether this holder may have one more; if so, it has it."""
+        return self._room.take(self._holder)
+
+    def give_back(self) -> None:
+        """This holder has one less."""
+        self._room.give_back(self._holder)

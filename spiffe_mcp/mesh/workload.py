@@ -19,6 +19,7 @@ from datetime import datetime
 from typing import Final
 
 from spiffe_mcp.errors import Reason, Refused
+from spiffe_mcp.http.client import IdleRoom
 from spiffe_mcp.identity.sources.source import IdentitySource
 from spiffe_mcp.identity.state import IdentityState
 from spiffe_mcp.mesh.capacity import IDLE
@@ -47,13 +48,15 @@ class WorkloadTimes:
 class MadeWith:
     """What the hops of each workload are made with.
 
-    `live` makes what watches over those of one identity; `idle` hops are kept in each pool.
+    `live` makes what watches over those of one identity; `idle` hops are kept in each pool, and of all pools
+    together as many as there is `room` for.
     """
 
     clock: Callable[[], datetime]
     observer: Observer
     live: Callable[[Snapshots], LiveConnections]
     idle: int = IDLE
+    room: IdleRoom | None = None
 
 
 class Workload:
@@ -75,7 +78,7 @@ class Workload:
         self._on_over = on_over
         self._snapshots = Snapshots(made_with.clock)
         self._live = made_with.live(self._snapshots)
-        self._hops = Hops(self._live, made_with.observer, made_with.idle)
+        self._hops = Hops(self._live, made_with.observer, made_with.idle, made_with.room)
         self._connections: set[Callable[[], None]] = set()
         self._refused: Refused | None = None  # why nothing is done in its name any more
         self._timer: asyncio.TimerHandle | None = None

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spiffe_mcp.mesh.fair_share import FairShare
+from spiffe_mcp.mesh.fair_share import FairShare, Holder
 
 
 def fill(room: FairShare, holder: str) -> int:
@@ -56,3 +56,11 @@ def test_no_order_of_taking_and_giving_back_breaks_the_limits(
             room.give_back(holder)
             held[holder] -= 1
         assert sum(held.values()) <= limit
+
+
+def test_a_holder_takes_and_gives_back_for_itself() -> None:
+    room = FairShare(4)
+    a, b = Holder(room, "a"), Holder(room, "b")
+    assert [a.take(), a.take(), a.take(), b.take()] == [True, True, False, True]
+    a.give_back()
+    assert a.take()
