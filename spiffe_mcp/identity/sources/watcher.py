@@ -25,6 +25,9 @@ from spiffe_mcp.identity.wanted import Wanted
 FIRST_PAUSE_SECONDS: Final = 0.1
 LONGEST_PAUSE_SECONDS: Final = 0.9  # so that an outage ends for us within a second of its end
 REFRESH: Final = timedelta(seconds=9)  # an answer takes its time too, and keys have to be gone within ten
+# For the first answer. SPIRE's `k8s` attestor may look for a new pod for half a minute; whoever is silent for
+# longer has lost the subscription, and will not answer it.
+ANSWER: Final = timedelta(seconds=60)
 
 _RANDOM: Final = SystemRandom()
 
@@ -50,7 +53,7 @@ class Watcher:
     """An `IdentitySource` on an `Api`.
 
     `wanted`, `clock` and `on_event` are those of `HeldIdentity`. `refresh` is the longest time between two
-    subscriptions; None lets one last as long as it will.
+    subscriptions; None lets one last as long as it will. `answer` is how long the first answer may take.
     """
 
     def __init__(
@@ -61,8 +64,10 @@ class Watcher:
         clock: Callable[[], datetime],
         on_event: Callable[[SourceEvent], None],
         refresh: timedelta | None,
+        answer: timedelta = ANSWER,
     ) -> None:
         self._api = api
+        self._answer = answer
         self._refresh = refresh
         self._held = HeldIdentity(wanted=wanted, clock=clock, on_event=on_event)
 
@@ -125,9 +130,18 @@ class Watcher:
         return _Subscription(task, answered)
 
     async def _ending(self, take: Callable[[Message], None]) -> Ending:
-        """Follow one subscription; returns how it ended."""
+        """Follow one subscription; returns how it ended. One that is never answered is an outage."""
         try:
-            await self._api.follow(take)
+            async with asyncio.timeout(self._answer.total_seconds()) as unanswered:
+
+                def answered(message: Message) -> None:
+                    if not unanswered.expired():
+                        unanswered.reschedule(None)
+                    take(message)
+
+                await self._api.follow(answered)
+        except TimeoutError:
+            return self._api.ending(grpc.StatusCode.DEADLINE_EXCEEDED, "no answer to a subscription")
         except grpc.aio.AioRpcError as error:
             return self._api.ending(error.code(), printable(error.details()))
         except Refused as refused:
@@ -135,7 +149,7 @@ class Watcher:
         return self._api.ending(grpc.StatusCode.OK, "the stream was ended")
 
     async def _ends(self, newest: "_Subscription") -> bool:
-        """Whether it has ended when the next one is due. One that was never answered is not overtaken."""
+        """Whether it has ended when the next one is due. One that is not answered yet is not overtaken."""
         await newest.answered.wait()
         await asyncio.wait({newest.task}, timeout=self._until_refresh())
         return newest.task.done()

@@ -11,7 +11,7 @@ import pytest
 
 from spiffe_mcp.errors import Reason, Refused
 from spiffe_mcp.identity.sources import watcher
-from spiffe_mcp.identity.sources.events import Denied, Disconnected, Ending, Rejected, Updated
+from spiffe_mcp.identity.sources.events import Denied, Disconnected, Ending, Rejected, SourceEvent, Updated
 from spiffe_mcp.identity.sources.held import Message, NotIssued
 from spiffe_mcp.identity.sources.watcher import Watcher
 from spiffe_mcp.identity.update import SvidPart, Update
@@ -135,6 +135,27 @@ async def test_a_subscription_that_is_slow_to_be_answered_is_not_overtaken() -> 
         slow.take(update("/newest"))
         assert (await watch.updated()).svid.spiffe_id.path == "/newest"
         await api.nth(3)
+
+
+async def test_a_subscription_that_is_never_answered_is_an_outage_and_is_made_anew() -> None:
+    """Its stream may be open for ever: the other side hangs, or has forgotten it."""
+    api = ScriptedApi()
+
+    clock, longest = Clock(NOW), timedelta(milliseconds=200)
+
+    def made(hear: Callable[[SourceEvent], None]) -> Watcher:
+        wanted = FirstOffered()
+        return Watcher(api, wanted=wanted, clock=clock, on_event=hear, refresh=None, answer=longest)
+
+    async with Watch(made).running() as watch:
+        await api.nth(1)
+        assert (await watch.next(Disconnected)).code == "DEADLINE_EXCEEDED"
+        second = await api.nth(2)
+        second.take(update())
+        state = await watch.updated()
+        await asyncio.sleep(2 * longest.total_seconds())  # what must not happen has no event
+        assert api.open == 1
+        assert watch.current is state
 
 
 async def test_an_older_subscription_says_nothing_once_the_newer_is_answered() -> None:
