@@ -112,6 +112,8 @@ class _CallerService:
         snapshot = await self._caller.snapshot()
         now = self._around.clock()  # after the wait for an identity: what is signed is signed now
         async with await relay.begun(self._caller.lease(server.destination, snapshot), limits) as hop:
+            # By the newest list too: `route` is of the beginning, and a hop may not be cut yet.
+            server.authorized.authorize(hop.server)
             permitted = egress.admit(
                 request,
                 call,

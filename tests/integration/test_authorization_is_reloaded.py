@@ -12,7 +12,10 @@ import yaml
 
 from spiffe_mcp.agent.registries import Registries
 from spiffe_mcp.errors import Reason, Refused
+from spiffe_mcp.mesh.callers import SoleWorkload
+from spiffe_mcp.mesh.hops import Destination
 from spiffe_mcp.mesh.routes import Address
+from spiffe_mcp.mesh.snapshot import Snapshot
 from tests.fakes import commands
 from tests.fakes.mcp_client import Hop, call
 from tests.fakes.mcp_server import Message, event, serving_mcp
@@ -91,6 +94,27 @@ async def test_a_peer_that_is_not_cut_yet_is_refused_all_the_same(
         assert (await live.exchange(hop.signed(call("hidden")))).status == 403
         assert Reason.ID_NOT_AUTHORIZED.code.encode() in await rest_of(live)
         assert mesh.log("ingress").records()[-1]["reason"] == Reason.ID_NOT_AUTHORIZED.code
+
+
+async def test_a_call_that_is_on_its_way_to_a_server_that_is_taken_off_is_not_sent(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has its hop already, which is not cut yet."""
+    lease = SoleWorkload.lease
+
+    async with running_mesh(folder, egresses=(PLANNER,)) as mesh:
+
+        async def leased_before(sole: SoleWorkload, destination: Destination, snapshot: Snapshot) -> object:
+            hop = await lease(sole, destination, snapshot)
+            mesh.reconfigure("planner", server("spiffe://mesh.test/another"))
+            return hop
+
+        monkeypatch.setattr(Registries, "recheck", lambda _: None)
+        monkeypatch.setattr(SoleWorkload, "lease", leased_before)
+        before = len(mesh.log("ingress").records())
+        await mesh.planner.ask(call("echo", text="too late"))
+        assert mesh.log("planner").records()[-1]["reason"] == Reason.ID_NOT_AUTHORIZED.code
+        assert len(mesh.log("ingress").records()) == before
 
 
 async def test_a_peer_that_is_put_on_the_list_is_let_in(folder: Path) -> None:
