@@ -54,7 +54,7 @@ class World:
 
 
 class Entries:
-    """The registration entries of a real SPIRE server."""
+    """The registration entries and the authorities of a real SPIRE server."""
 
     def __init__(self, state: Path) -> None:
         self._socket = state / "server" / "api.sock"
@@ -71,8 +71,24 @@ class Entries:
         selector = f"unix:uid:{uid}"
         await self._told("create", "-parentID", node, "-spiffeID", str(identity), "-selector", selector)
 
+    async def authorities(self) -> Any:
+        """The X.509 authorities by state: `active`, `prepared`, `old`."""
+        return json.loads(await self._ran("localauthority", "x509", "show", "-output", "json"))
+
+    async def prepare_authority(self) -> str:
+        """A further authority, in the bundle and not signing yet; its ID."""
+        said = json.loads(await self._ran("localauthority", "x509", "prepare", "-output", "json"))
+        return str(said["prepared_authority"]["authority_id"])
+
+    async def authority(self, command: str, authority_id: str) -> None:
+        """`activate`, `taint` or `revoke` one X.509 authority."""
+        await self._ran("localauthority", "x509", command, "-authorityID", authority_id)
+
     async def _told(self, command: str, *arguments: str) -> bytes:
-        asked = ["spire-server", "entry", command, "-socketPath", str(self._socket), *arguments]
+        return await self._ran("entry", command, *arguments)
+
+    async def _ran(self, *command: str) -> bytes:
+        asked = ["spire-server", *command, "-socketPath", str(self._socket)]
         process = await asyncio.create_subprocess_exec(*asked, stdout=asyncio.subprocess.PIPE)
         output, _ = await process.communicate()
         assert process.returncode == 0, output
