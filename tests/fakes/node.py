@@ -18,7 +18,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import pytest
 import yaml
@@ -28,15 +28,19 @@ from spiffe_mcp.mesh.routes import Address
 from tests.fakes import commands, spire
 from tests.fakes.admin import Admin, with_admin
 from tests.fakes.local_client import LocalClient, local_client
-from tests.fakes.mcp_client import call
+from tests.fakes.broker import AttestingBroker
+from tests.fakes.mcp_client import call, now
 from tests.fakes.mcp_server import RecordingServer, serving_mcp
 from tests.fakes.mesh import LIVE, PLANNER, REVIEWER, SERVER, TRUST_DOMAIN, USER, Log, Site
+from tests.fakes.mini_ca import MiniCa
+from tests.fakes.workload_api import FakeWorkloadApi, message, svid_part
 
 MESH_AGENT: Final = SpiffeId(TRUST_DOMAIN, "/mesh-agent")
 PLANNERS: Final = 1001
 REVIEWERS: Final = 1002
 SERVERS: Final = 1003
 STRANGERS: Final = 1004
+SPIRE_AGENTS: Final = f"spiffe://{TRUST_DOMAIN}/spire/agent/**"
 IDENTITIES: Final = {PLANNERS: PLANNER, REVIEWERS: REVIEWER, SERVERS: SERVER, os.getuid(): MESH_AGENT}
 
 PATIENCE: Final = 60.0  # seconds for one event; only a failure takes so long
@@ -45,15 +49,32 @@ needs_root: Final = pytest.mark.skipif(
 )
 
 
+class Entries(Protocol):
+    """The registration entries of whatever gives identities."""
+
+    async def delete(self, identity: SpiffeId) -> None:
+        """Nobody is `identity` any more."""
+
+    async def create(self, identity: SpiffeId, uid: int) -> None:
+        """Processes of this user are `identity`."""
+
+
 @dataclass(frozen=True)
 class World:
     """What gives identities: the section `identity` of an agent's configuration."""
 
     identity: dict[str, Any]
-    entries: "Entries"
+    entries: Entries
 
 
-class Entries:
+@dataclass(frozen=True)
+class SpireWorld(World):
+    """Real SPIRE, and its server's interface."""
+
+    server: "SpireServer"
+
+
+class SpireServer:
     """The registration entries and the authorities of a real SPIRE server."""
 
     def __init__(self, state: Path) -> None:
@@ -95,33 +116,39 @@ class Entries:
         return output
 
 
+def _identity(source: str, address: str, way: dict[str, str]) -> dict[str, Any]:
+    return {"source": source, "socket": address, "spiffe_id": str(MESH_AGENT), source: way}
+
+
 @asynccontextmanager
-async def spire_world(folder: Path, source: str) -> AsyncIterator[World]:
+async def spire_world(folder: Path, source: str) -> AsyncIterator[SpireWorld]:
     """Real SPIRE, which knows workloads by their user."""
     entries = [(str(identity), uid) for uid, identity in IDENTITIES.items()]
     running = spire.running_spire(folder, str(TRUST_DOMAIN), entries)
     address = await asyncio.to_thread(running.__enter__)
     state = address.removesuffix("/public/agent.sock")
     try:
-        yield World(
-            {
-                "source": source,
-                "socket": address,
-                "spiffe_id": str(MESH_AGENT),
-                **{
-                    "broker": {
-                        "broker": {
-                            "socket": f"{state}/broker/broker.sock",
-                            "server": f"spiffe://{TRUST_DOMAIN}/spire/agent/**",
-                        }
-                    },
-                    "delegated": {"delegated": {"socket": f"{state}/admin/admin.sock"}},
-                }[source],
-            },
-            Entries(Path(state.removeprefix("unix://"))),
-        )
+        server = SpireServer(Path(state.removeprefix("unix://")))
+        ways = {
+            "broker": {"socket": f"{state}/broker/broker.sock", "server": SPIRE_AGENTS},
+            "delegated": {"socket": f"{state}/admin/admin.sock"},
+        }
+        yield SpireWorld(_identity(source, address, ways[source]), server, server)
     finally:
         await asyncio.to_thread(running.__exit__, None, None, None)
+
+
+@asynccontextmanager
+async def fake_world(folder: Path) -> AsyncIterator[World]:
+    """Fakes, for machines without SPIRE: they know workloads by their user, as SPIRE does."""
+    ca = MiniCa(str(TRUST_DOMAIN), now=now())
+    async with (
+        FakeWorkloadApi(folder / "api.sock") as api,
+        AttestingBroker(folder / "broker.sock", ca, IDENTITIES) as broker,
+    ):
+        api.push(message([svid_part(ca, MESH_AGENT.path)]))
+        way = {"socket": broker.address, "server": SPIRE_AGENTS}
+        yield World(_identity("broker", api.address, way), broker)
 
 
 class ServerProcess:

@@ -80,20 +80,19 @@ async def test_no_call_of_any_workload_fails_while_its_authority_is_replaced(
     async with spire_world(folder, source) as world, running_node(folder, world) as node:
         async with traffic(node) as calls:
             former, before = await issuer(node), await expiries(node)
-            old = (await world.entries.authorities())["active"]["authority_id"]
+            old = (await world.server.authorities())["active"]["authority_id"]
 
-            prepared = await world.entries.prepare_authority()
+            prepared = await world.server.prepare_authority()
             await bundle_has(node, 2)
             await calls.more(20)
 
-            await world.entries.authority("activate", prepared)
-            await world.entries.authority("taint", old)
+            await world.server.authority("activate", prepared)
+            await world.server.authority("taint", old)
             await renewed(node, former, before)
             await calls.more(50)
             assert calls.failed == []
 
-            await world.entries.authority("revoke", old)
+            await world.server.authority("revoke", old)
             await bundle_has(node, 1)
             await calls.more(50)
             calls.none_but_cut()
-        print((folder/'egress.err').read_text(), (folder/'ingress.err').read_text(), calls.answered, calls.failed)
