@@ -120,6 +120,11 @@ def _identity(source: str, address: str, way: dict[str, str]) -> dict[str, Any]:
     return {"source": source, "socket": address, "spiffe_id": str(MESH_AGENT), source: way}
 
 
+def broker_identity(address: str, broker: str) -> dict[str, Any]:
+    """The section `identity` of a node's agent that asks a broker."""
+    return _identity("broker", address, {"socket": broker, "server": SPIRE_AGENTS})
+
+
 @asynccontextmanager
 async def spire_world(folder: Path, source: str) -> AsyncIterator[SpireWorld]:
     """Real SPIRE, which knows workloads by their user."""
@@ -129,11 +134,11 @@ async def spire_world(folder: Path, source: str) -> AsyncIterator[SpireWorld]:
     state = address.removesuffix("/public/agent.sock")
     try:
         server = SpireServer(Path(state.removeprefix("unix://")))
-        ways = {
-            "broker": {"socket": f"{state}/broker/broker.sock", "server": SPIRE_AGENTS},
-            "delegated": {"socket": f"{state}/admin/admin.sock"},
-        }
-        yield SpireWorld(_identity(source, address, ways[source]), server, server)
+        if source == "broker":
+            identity = broker_identity(address, f"{state}/broker/broker.sock")
+        else:
+            identity = _identity(source, address, {"socket": f"{state}/admin/admin.sock"})
+        yield SpireWorld(identity, server, server)
     finally:
         await asyncio.to_thread(running.__exit__, None, None, None)
 
@@ -147,8 +152,7 @@ async def fake_world(folder: Path) -> AsyncIterator[World]:
         AttestingBroker(folder / "broker.sock", ca, IDENTITIES) as broker,
     ):
         api.push(message([svid_part(ca, MESH_AGENT.path)]))
-        way = {"socket": broker.address, "server": SPIRE_AGENTS}
-        yield World(_identity("broker", api.address, way), broker)
+        yield World(broker_identity(api.address, broker.address), broker)
 
 
 class ServerProcess:
@@ -203,33 +207,33 @@ class Node:
         return Log(self.site.folder / f"{side}.jsonl")
 
 
-def _write(site: Site, side: str, world: World, part: dict[str, Any]) -> Path:
+def _write(site: Site, side: str, identity: dict[str, Any], part: dict[str, Any]) -> Path:
     path = site.folder / f"{side}.yaml"
     audit = {"file": f"{side}.jsonl", "fsync": "never"}
-    path.write_text(yaml.safe_dump({"identity": world.identity, side: part, "audit": audit}, sort_keys=False))
+    path.write_text(yaml.safe_dump({"identity": identity, side: part, "audit": audit}, sort_keys=False))
     return path
 
 
-def ingress_config(site: Site, world: World, upstream: str, pid_file: Path) -> Path:
-    """As whoever the process in `pid_file` is, before the MCP server at `upstream`."""
+def ingress_config(site: Site, identity: dict[str, Any], upstream: str, workload: dict[str, Any]) -> Path:
+    """As `workload` is, before the MCP server at `upstream`."""
     ingress = {
         "listen": "127.0.0.1:0",
         "spiffe_id": str(SERVER),
-        "workload": {"pid_file": str(pid_file)},
+        "workload": workload,
         "peers": [str(PLANNER), str(REVIEWER)],
         "servers": [{"name": "desk", "upstream": upstream, "manifest": "manifest.json"}],
         "trust_policy": "trust.json",
         "policy": ["policy.rego"],
         "recheck": site.recheck,
     }
-    return _write(site, "ingress", world, ingress)
+    return _write(site, "ingress", identity, ingress)
 
 
 def egress_config(site: Site, world: World, ingress: Address) -> Path:
     """For every process that connects to its socket."""
     servers = [{"name": "desk", "spiffe_id": str(SERVER), "address": str(ingress)}]
     egress = {"listen": f"unix:{site.folder}/egress.sock", "user": USER, "servers": servers}
-    return with_admin(_write(site, "egress", world, egress))
+    return with_admin(_write(site, "egress", world.identity, egress))
 
 
 async def _agent(stack: AsyncExitStack, config: Path) -> Any:
@@ -250,7 +254,7 @@ async def running_node(folder: Path, world: World) -> AsyncIterator[Node]:
     async with AsyncExitStack() as stack:
         stack.callback(process.stop)
         server = await stack.enter_async_context(serving_mcp(LIVE))
-        config = ingress_config(site, world, server.url, process.pid_file)
+        config = ingress_config(site, world.identity, server.url, {"pid_file": str(process.pid_file)})
         announced = await _agent(stack, config)
         ingress = Address.parse(announced["ingress"])
         announced = await _agent(stack, egress_config(site, world, ingress))

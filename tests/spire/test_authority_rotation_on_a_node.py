@@ -96,3 +96,26 @@ async def test_no_call_of_any_workload_fails_while_its_authority_is_replaced(
             await bundle_has(node, 1)
             await calls.more(50)
             calls.none_but_cut()
+
+
+@pytest.mark.parametrize("source", ["broker", "delegated"])
+async def test_no_call_of_any_workload_fails_when_the_bundle_changes_while_svids_are_replaced(
+    folder: Path, source: str
+) -> None:
+    """SPIRE tells every workload of the bundle, those too whose SVID it has just thrown away: an empty list."""
+    os.chmod(folder, 0o755)  # noqa: PTH101, S103  everybody may pass through
+    async with spire_world(folder, source) as world, running_node(folder, world) as node:
+        async with traffic(node) as calls:
+            former, before = await issuer(node), await expiries(node)
+            old = (await world.server.authorities())["active"]["authority_id"]
+            prepared = await world.server.prepare_authority()
+            await bundle_has(node, 2)
+
+            await world.server.authority("activate", prepared)
+            await world.server.authority("taint", old)
+            await world.server.prepare_authority()
+            await bundle_has(node, 3)
+            await renewed(node, former, before)
+            await calls.more(50)
+            assert calls.failed == []
+        print("\nEVENTS", [l for l in ((folder/'egress.err').read_text()+(folder/'ingress.err').read_text()).splitlines() if "WARN" in l], calls.answered)
