@@ -27,8 +27,8 @@ from spiffe_mcp.identity import SpiffeId
 from spiffe_mcp.mesh.routes import Address
 from tests.fakes import commands, spire
 from tests.fakes.admin import Admin, with_admin
-from tests.fakes.local_client import LocalClient, local_client
 from tests.fakes.broker import AttestingBroker
+from tests.fakes.local_client import LocalClient, local_client
 from tests.fakes.mcp_client import call, now
 from tests.fakes.mcp_server import RecordingServer, serving_mcp
 from tests.fakes.mesh import LIVE, PLANNER, REVIEWER, SERVER, TRUST_DOMAIN, USER, Log, Site

@@ -24,7 +24,7 @@ from tests.fakes.mcp_client import Hop, call, now
 from tests.fakes.mcp_server import serving_mcp
 from tests.fakes.mesh import LIVE, PLANNER, SERVER, TRUST_DOMAIN, Site, running_agent
 from tests.fakes.mini_ca import MiniCa, Presented
-from tests.fakes.node import MESH_AGENT, World, broker_identity, ingress_config
+from tests.fakes.node import MESH_AGENT, broker_identity, ingress_config
 from tests.fakes.raw_tls import RawTls
 from tests.fakes.workload_api import FakeWorkloadApi, message, svid_part
 
@@ -74,7 +74,7 @@ class Served:
         """Wait until it does."""
         async with asyncio.timeout(PATIENCE):
             while await self.shown() != leaf:
-                await asyncio.sleep(0.01)
+                pass
 
 
 @asynccontextmanager

@@ -167,7 +167,7 @@ async def test_an_older_subscription_says_nothing_once_the_newer_is_answered() -
         second = await api.nth(2)
         second.take(NotIssued())
         await watch.next(Denied)
-        await api.until(lambda: first.ended.cancelled())
+        await api.until(first.ended.cancelled)
 
 
 async def test_an_empty_list_counts_when_a_fresh_subscription_says_it_too(api: ScriptedApi) -> None:
@@ -251,7 +251,7 @@ async def test_a_refresh_that_is_never_answered_leaves_the_older_subscription_in
         first.take(update("/new"))
         assert watch.current is not state
         api.subscriptions[-1].take(update("/newest"))
-        await api.until(lambda: first.ended.cancelled())
+        await api.until(first.ended.cancelled)
 
 
 async def test_a_source_that_answers_and_is_silent_then_is_left_alone(
