@@ -24,7 +24,7 @@ from spiffe_mcp.agent.identity_config import (
 from spiffe_mcp.identity import SpiffeId
 from spiffe_mcp.identity.sources.broker import BrokerLink, BrokerSource
 from spiffe_mcp.identity.sources.delegated import DelegatedSource
-from spiffe_mcp.identity.sources.events import SourceEvent, Updated
+from spiffe_mcp.identity.sources.events import Reconnected, SourceEvent, Updated
 from spiffe_mcp.identity.sources.reference import KubernetesReference, PidReference, Reference
 from spiffe_mcp.identity.sources.source import IdentitySource
 from spiffe_mcp.identity.sources.workload_api import WorkloadApiSource
@@ -140,5 +140,7 @@ def log_event(whose: str, event: SourceEvent) -> None:
     if isinstance(event, Updated):
         svid = event.state.svid
         _LOG.info("identity of %s: %s until %s", whose, svid.spiffe_id, svid.not_after)
+    elif isinstance(event, Reconnected):
+        _LOG.info("identity of %s: its source answers again, after %s", whose, event.code)
     else:
         _LOG.warning("identity of %s: %s", whose, event)

@@ -16,7 +16,14 @@ from prometheus_client.registry import Collector
 
 from spiffe_mcp.audit import AuditRecord, Kind, Outcome, Side
 from spiffe_mcp.errors import Reason, Refused
-from spiffe_mcp.identity.sources.events import Denied, Disconnected, Rejected, SourceEvent, Updated
+from spiffe_mcp.identity.sources.events import (
+    Denied,
+    Disconnected,
+    Reconnected,
+    Rejected,
+    SourceEvent,
+    Updated,
+)
 from spiffe_mcp.identity.spiffe_id import SpiffeId
 
 MAX_REMEMBERED: Final = 1000  # identities whose last update is remembered; those changed last
@@ -57,6 +64,9 @@ _AUDIT_FAILURES: Final = _Family(
 _OUTAGES: Final = _Family(
     "spiffe_mcp_identity_source_outages", "Outages of a source of identity, by gRPC status.", ("code",)
 )
+_RECONNECTS: Final = _Family(
+    "spiffe_mcp_identity_source_reconnects", "Outages of a source of identity that have ended."
+)
 _WITHDRAWALS: Final = _Family(
     "spiffe_mcp_identity_withdrawals", "Identities denied or withdrawn by a source, by reason.", ("reason",)
 )
@@ -73,6 +83,7 @@ _AT_ZERO: Final[dict[_Family, tuple[tuple[str, ...], ...]]] = {
     _EXCHANGE_REFUSALS: (),
     _AUDIT_FAILURES: ((),),
     _OUTAGES: (),
+    _RECONNECTS: ((),),
     _WITHDRAWALS: (),
     _PARTS_REFUSED: (),
 }
@@ -101,6 +112,8 @@ class Metrics(Collector):
             self._note_update(event.state.svid.spiffe_id)
         elif isinstance(event, Disconnected):
             self._count(_OUTAGES, event.code)
+        elif isinstance(event, Reconnected):
+            self._count(_RECONNECTS)
         elif isinstance(event, Denied):
             self._count(_WITHDRAWALS, event.reason.code)
         elif isinstance(event, Rejected):

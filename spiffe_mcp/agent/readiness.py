@@ -13,7 +13,14 @@ from datetime import datetime
 
 from spiffe_mcp.audit import AuditSink
 from spiffe_mcp.errors import Reason, Refused
-from spiffe_mcp.identity.sources.events import Denied, Disconnected, Rejected, SourceEvent, Updated
+from spiffe_mcp.identity.sources.events import (
+    Denied,
+    Disconnected,
+    Reconnected,
+    Rejected,
+    SourceEvent,
+    Updated,
+)
 from spiffe_mcp.mesh.identity import Snapshots
 from spiffe_mcp.mesh.snapshot import Snapshot
 
@@ -66,7 +73,7 @@ def _why(held: Snapshot | None, news: SourceEvent | None, now: datetime, otherwi
 
 def explained(news: SourceEvent | None) -> Refused | None:
     """The trouble that a source's news is; None for news that are good, or none."""
-    if news is None or isinstance(news, Updated):
+    if news is None or isinstance(news, Updated | Reconnected):
         return None
     if isinstance(news, Disconnected):
         return Refused(Reason.SOURCE_UNREACHABLE, f"{news.code}: {news.detail}")

@@ -19,7 +19,8 @@ from cryptography.hazmat.primitives import serialization
 
 from spiffe_mcp.identity.sources.proto import broker_pb2
 from spiffe_mcp.identity.sources.reference import KubernetesReference, PidReference, Reference
-from spiffe_mcp.identity.update import Update
+from spiffe_mcp.identity.spiffe_id import SpiffeId
+from spiffe_mcp.identity.update import SvidPart, Update
 from tests.fakes.mini_ca import MiniCa
 from tests.fakes.streams import Context, FakeServer, Script
 
@@ -82,12 +83,66 @@ class FakeBroker:
         """Give the workload these SVIDs; none: it has no identity."""
         self.of(reference).say(encoded(update))
 
+    def attested(self, reference: Reference) -> Script:
+        """What a stream of this workload is told that begins now."""
+        return self.of(reference)
+
     async def _subscribe(self, request: bytes, context: Context) -> AsyncIterator[bytes]:
         self.callers += [caller.decode() for caller in context.auth_context()["peer_spiffe_id"]]
         if dict(context.invocation_metadata() or ()).get("broker.spiffe.io") != "true":
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "security header missing from request")
-        async for message in self.of(_reference(request)).play(context):
+        async for message in self.attested(_reference(request)).play(context):
             yield message
+
+
+class AttestingBroker(FakeBroker):
+    """Knows processes by their user, as SPIRE's attestor `unix` does, each time that it is asked for one."""
+
+    def __init__(self, path: Path, ca: MiniCa, identities: Mapping[int, SpiffeId]) -> None:
+        super().__init__(path, ca)
+        self._ca = ca
+        self._identities = dict(identities)
+        self._users: dict[Reference, int] = {}
+
+    def attested(self, reference: Reference) -> Script:
+        """Its SVID, if its user has one; a process that is gone is INTERNAL, and its older streams go on."""
+        assert isinstance(reference, PidReference)
+        script = self.of(reference)
+        try:
+            user = Path(f"/proc/{reference.pid}").stat().st_uid
+        except FileNotFoundError:
+            script.turn_away(grpc.StatusCode.INTERNAL, "workload attestor failed")
+            return script
+        if reference not in self._users:
+            self._users[reference] = user
+            self._offer(reference)
+        return script
+
+    async def delete(self, identity: SpiffeId) -> None:
+        """Nobody is `identity` any more."""
+        for user in [user for user, one in self._identities.items() if one == identity]:
+            del self._identities[user]
+            self._tell(user)
+
+    async def create(self, identity: SpiffeId, uid: int) -> None:
+        """Processes of this user are `identity`."""
+        self._identities[uid] = identity
+        self._tell(uid)
+
+    def _tell(self, user: int) -> None:
+        for reference, its in self._users.items():
+            if its == user:
+                self._offer(reference)
+
+    def _offer(self, reference: Reference) -> None:
+        identity = self._identities.get(self._users[reference])
+        self.offer(reference, Update(() if identity is None else (svid_of(self._ca, identity),)))
+
+
+def svid_of(ca: MiniCa, identity: SpiffeId) -> SvidPart:
+    """A new SVID of `identity`, as a sound broker sends it."""
+    chain, key = ca.issue_der(identity.path)
+    return SvidPart(str(identity), b"".join(chain), key, b"".join(ca.bundle_der))
 
 
 def _reference(request: bytes) -> Reference:

@@ -27,12 +27,13 @@ import yaml
 from spiffe_mcp.errors import Reason, Refused
 from spiffe_mcp.http import Reply, Request
 from spiffe_mcp.identity import BundleSet, SpiffeId, X509Svid, verify_chain
-from spiffe_mcp.identity.sources.events import Disconnected, SourceEvent, Updated
+from spiffe_mcp.identity.sources.events import Disconnected, Reconnected, SourceEvent, Updated
 from spiffe_mcp.identity.sources.workload_api import WorkloadApiSource
 from spiffe_mcp.identity.state import IdentityState
 from spiffe_mcp.identity.wanted import ById
 from spiffe_mcp.mesh import recording
 from spiffe_mcp.mesh.routes import Address
+from tests.fakes.local_client import LocalClient
 from tests.fakes.mcp_client import Plain, call, now
 from tests.fakes.mcp_server import (
     STREAM,
@@ -200,12 +201,12 @@ class Traffic:
             last = self.failed[-1] if self.failed else "no call at all"
             raise AssertionError(f"{self.answered} answered, {len(self.failed)} failed: {last}") from None
 
-    async def work(self, client: Plain, text: str) -> None:
+    async def work(self, client: Plain | LocalClient, text: str) -> None:
         while True:
             await self._call(client, text)
             self._progress.set()
 
-    async def _call(self, client: Plain, text: str) -> None:
+    async def _call(self, client: Plain | LocalClient, text: str) -> None:
         try:
             async with asyncio.timeout(CALL_PATIENCE):
                 answer = await client.ask(call("echo", text=text))
@@ -214,6 +215,9 @@ class Traffic:
             return
         except Refused as refused:  # the client's own connection to the egress
             self.failed.append((0, refused.reason.code))
+            return
+        except ConnectionError as cut:
+            self.failed.append((0, str(cut)))
             return
         if answer.status == 200 and answer.text == text:
             self.answered += 1
@@ -351,6 +355,7 @@ async def becomes_ready(folder: Path, address: str, serve: Callable[[], Awaitabl
         assert not starting.done()
         await serve()
         assert await starting == PLANNER
+        assert isinstance(await news.get(), Reconnected)
         assert isinstance(await news.get(), Updated)
         waiting.cancel()
 

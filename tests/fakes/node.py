@@ -18,7 +18,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import pytest
 import yaml
@@ -27,16 +27,20 @@ from spiffe_mcp.identity import SpiffeId
 from spiffe_mcp.mesh.routes import Address
 from tests.fakes import commands, spire
 from tests.fakes.admin import Admin, with_admin
+from tests.fakes.broker import AttestingBroker
 from tests.fakes.local_client import LocalClient, local_client
-from tests.fakes.mcp_client import call
+from tests.fakes.mcp_client import call, now
 from tests.fakes.mcp_server import RecordingServer, serving_mcp
 from tests.fakes.mesh import LIVE, PLANNER, REVIEWER, SERVER, TRUST_DOMAIN, USER, Log, Site
+from tests.fakes.mini_ca import MiniCa
+from tests.fakes.workload_api import FakeWorkloadApi, message, svid_part
 
 MESH_AGENT: Final = SpiffeId(TRUST_DOMAIN, "/mesh-agent")
 PLANNERS: Final = 1001
 REVIEWERS: Final = 1002
 SERVERS: Final = 1003
 STRANGERS: Final = 1004
+SPIRE_AGENTS: Final = f"spiffe://{TRUST_DOMAIN}/spire/agent/**"
 IDENTITIES: Final = {PLANNERS: PLANNER, REVIEWERS: REVIEWER, SERVERS: SERVER, os.getuid(): MESH_AGENT}
 
 PATIENCE: Final = 60.0  # seconds for one event; only a failure takes so long
@@ -45,16 +49,33 @@ needs_root: Final = pytest.mark.skipif(
 )
 
 
+class Entries(Protocol):
+    """The registration entries of whatever gives identities."""
+
+    async def delete(self, identity: SpiffeId) -> None:
+        """Nobody is `identity` any more."""
+
+    async def create(self, identity: SpiffeId, uid: int) -> None:
+        """Processes of this user are `identity`."""
+
+
 @dataclass(frozen=True)
 class World:
     """What gives identities: the section `identity` of an agent's configuration."""
 
     identity: dict[str, Any]
-    entries: "Entries"
+    entries: Entries
 
 
-class Entries:
-    """The registration entries of a real SPIRE server."""
+@dataclass(frozen=True)
+class SpireWorld(World):
+    """Real SPIRE, and its server's interface."""
+
+    server: "SpireServer"
+
+
+class SpireServer:
+    """The registration entries and the authorities of a real SPIRE server."""
 
     def __init__(self, state: Path) -> None:
         self._socket = state / "server" / "api.sock"
@@ -71,41 +92,67 @@ class Entries:
         selector = f"unix:uid:{uid}"
         await self._told("create", "-parentID", node, "-spiffeID", str(identity), "-selector", selector)
 
+    async def authorities(self) -> Any:
+        """The X.509 authorities by state: `active`, `prepared`, `old`."""
+        return json.loads(await self._ran("localauthority", "x509", "show", "-output", "json"))
+
+    async def prepare_authority(self) -> str:
+        """A further authority, in the bundle and not signing yet; its ID."""
+        said = json.loads(await self._ran("localauthority", "x509", "prepare", "-output", "json"))
+        return str(said["prepared_authority"]["authority_id"])
+
+    async def authority(self, command: str, authority_id: str) -> None:
+        """`activate`, `taint` or `revoke` one X.509 authority."""
+        await self._ran("localauthority", "x509", command, "-authorityID", authority_id)
+
     async def _told(self, command: str, *arguments: str) -> bytes:
-        asked = ["spire-server", "entry", command, "-socketPath", str(self._socket), *arguments]
+        return await self._ran("entry", command, *arguments)
+
+    async def _ran(self, *command: str) -> bytes:
+        asked = ["spire-server", *command, "-socketPath", str(self._socket)]
         process = await asyncio.create_subprocess_exec(*asked, stdout=asyncio.subprocess.PIPE)
         output, _ = await process.communicate()
         assert process.returncode == 0, output
         return output
 
 
+def _identity(source: str, address: str, way: dict[str, str]) -> dict[str, Any]:
+    return {"source": source, "socket": address, "spiffe_id": str(MESH_AGENT), source: way}
+
+
+def broker_identity(address: str, broker: str) -> dict[str, Any]:
+    """The section `identity` of a node's agent that asks a broker."""
+    return _identity("broker", address, {"socket": broker, "server": SPIRE_AGENTS})
+
+
 @asynccontextmanager
-async def spire_world(folder: Path, source: str) -> AsyncIterator[World]:
+async def spire_world(folder: Path, source: str) -> AsyncIterator[SpireWorld]:
     """Real SPIRE, which knows workloads by their user."""
     entries = [(str(identity), uid) for uid, identity in IDENTITIES.items()]
     running = spire.running_spire(folder, str(TRUST_DOMAIN), entries)
     address = await asyncio.to_thread(running.__enter__)
     state = address.removesuffix("/public/agent.sock")
     try:
-        yield World(
-            {
-                "source": source,
-                "socket": address,
-                "spiffe_id": str(MESH_AGENT),
-                **{
-                    "broker": {
-                        "broker": {
-                            "socket": f"{state}/broker/broker.sock",
-                            "server": f"spiffe://{TRUST_DOMAIN}/spire/agent/**",
-                        }
-                    },
-                    "delegated": {"delegated": {"socket": f"{state}/admin/admin.sock"}},
-                }[source],
-            },
-            Entries(Path(state.removeprefix("unix://"))),
-        )
+        server = SpireServer(Path(state.removeprefix("unix://")))
+        if source == "broker":
+            identity = broker_identity(address, f"{state}/broker/broker.sock")
+        else:
+            identity = _identity(source, address, {"socket": f"{state}/admin/admin.sock"})
+        yield SpireWorld(identity, server, server)
     finally:
         await asyncio.to_thread(running.__exit__, None, None, None)
+
+
+@asynccontextmanager
+async def fake_world(folder: Path) -> AsyncIterator[World]:
+    """Fakes, for machines without SPIRE: they know workloads by their user, as SPIRE does."""
+    ca = MiniCa(str(TRUST_DOMAIN), now=now())
+    async with (
+        FakeWorkloadApi(folder / "api.sock") as api,
+        AttestingBroker(folder / "broker.sock", ca, IDENTITIES) as broker,
+    ):
+        api.push(message([svid_part(ca, MESH_AGENT.path)]))
+        yield World(broker_identity(api.address, broker.address), broker)
 
 
 class ServerProcess:
@@ -160,33 +207,33 @@ class Node:
         return Log(self.site.folder / f"{side}.jsonl")
 
 
-def _write(site: Site, side: str, world: World, part: dict[str, Any]) -> Path:
+def _write(site: Site, side: str, identity: dict[str, Any], part: dict[str, Any]) -> Path:
     path = site.folder / f"{side}.yaml"
     audit = {"file": f"{side}.jsonl", "fsync": "never"}
-    path.write_text(yaml.safe_dump({"identity": world.identity, side: part, "audit": audit}, sort_keys=False))
+    path.write_text(yaml.safe_dump({"identity": identity, side: part, "audit": audit}, sort_keys=False))
     return path
 
 
-def ingress_config(site: Site, world: World, upstream: str, pid_file: Path) -> Path:
-    """As whoever the process in `pid_file` is, before the MCP server at `upstream`."""
+def ingress_config(site: Site, identity: dict[str, Any], upstream: str, workload: dict[str, Any]) -> Path:
+    """As `workload` is, before the MCP server at `upstream`."""
     ingress = {
         "listen": "127.0.0.1:0",
         "spiffe_id": str(SERVER),
-        "workload": {"pid_file": str(pid_file)},
+        "workload": workload,
         "peers": [str(PLANNER), str(REVIEWER)],
         "servers": [{"name": "desk", "upstream": upstream, "manifest": "manifest.json"}],
         "trust_policy": "trust.json",
         "policy": ["policy.rego"],
         "recheck": site.recheck,
     }
-    return _write(site, "ingress", world, ingress)
+    return _write(site, "ingress", identity, ingress)
 
 
 def egress_config(site: Site, world: World, ingress: Address) -> Path:
     """For every process that connects to its socket."""
     servers = [{"name": "desk", "spiffe_id": str(SERVER), "address": str(ingress)}]
     egress = {"listen": f"unix:{site.folder}/egress.sock", "user": USER, "servers": servers}
-    return with_admin(_write(site, "egress", world, egress))
+    return with_admin(_write(site, "egress", world.identity, egress))
 
 
 async def _agent(stack: AsyncExitStack, config: Path) -> Any:
@@ -207,7 +254,7 @@ async def running_node(folder: Path, world: World) -> AsyncIterator[Node]:
     async with AsyncExitStack() as stack:
         stack.callback(process.stop)
         server = await stack.enter_async_context(serving_mcp(LIVE))
-        config = ingress_config(site, world, server.url, process.pid_file)
+        config = ingress_config(site, world.identity, server.url, {"pid_file": str(process.pid_file)})
         announced = await _agent(stack, config)
         ingress = Address.parse(announced["ingress"])
         announced = await _agent(stack, egress_config(site, world, ingress))

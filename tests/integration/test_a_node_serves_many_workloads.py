@@ -1,12 +1,14 @@
 """One agent calls for many workloads, each by its own identity, and stands before a server by the server's.
 
-On real SPIRE, by each of its two ways to ask for the identities of others.
+On a fake broker, and on real SPIRE by each of its two ways to ask for the identities of others.
 """
 
 import asyncio
 import os
+import tempfile
 from collections import Counter
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,22 +26,30 @@ from tests.fakes.node import (
     REVIEWERS,
     STRANGERS,
     Node,
+    fake_world,
     needs_root,
     running_node,
     spire_world,
 )
 
-pytestmark = [needs_root, pytest.mark.skipif(not spire.is_installed(), reason=spire.MISSING)]
+pytestmark = needs_root
+needs_spire = pytest.mark.skipif(not spire.is_installed(), reason=spire.MISSING)
+WORLDS = (
+    pytest.param(fake_world, id="broker-fake"),
+    *(
+        pytest.param(partial(spire_world, source=source), id=f"{source}-spire", marks=needs_spire)
+        for source in ("broker", "delegated")
+    ),
+)
 
 CALLS = 40
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module", params=["broker", "delegated"])
+@pytest_asyncio.fixture(scope="module", loop_scope="module", params=WORLDS)
 async def node(request: Any, module_folder: Path) -> AsyncIterator[Node]:
-    folder = module_folder / request.param
-    folder.mkdir()
+    folder = Path(tempfile.mkdtemp(dir=module_folder))
     os.chmod(module_folder, 0o755)  # noqa: PTH101, S103  everybody may pass through
-    async with spire_world(folder, request.param) as world, running_node(folder, world) as running:
+    async with request.param(folder) as world, running_node(folder, world) as running:
         yield running
 
 
@@ -98,7 +108,11 @@ async def test_a_process_that_ends_takes_its_connection_with_it(node: Node) -> N
         await heir.cut()
         assert (await heir.ask(call("echo", text="mine?"))).text == "mine?", "attested anew, as itself"
         assert node.log("egress").last()["process"].startswith(f"pid {heir.pid} ")
+        held = (await node.admin.metrics())["spiffe_mcp_identities"]
         await heir.leave()
+        async with asyncio.timeout(PATIENCE):
+            while (await node.admin.metrics())["spiffe_mcp_identities"] != held - 1:
+                pass  # until its keys are dropped
 
 
 @pytest.mark.asyncio(loop_scope="module")

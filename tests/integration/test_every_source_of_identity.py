@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack
 import pytest
 
 from spiffe_mcp.identity import SpiffeId, TrustDomain
-from spiffe_mcp.identity.sources.events import Denied, Disconnected
+from spiffe_mcp.identity.sources.events import Denied, Disconnected, Reconnected
 from spiffe_mcp.identity.state import IdentityState
 from spiffe_mcp.identity.wanted import ByHint, ById
 from tests.fakes import spire, spire_world
@@ -130,4 +130,5 @@ async def test_an_agent_that_is_killed_is_found_again_and_the_identity_kept_mean
             await world.revive()
             # A SPIRE agent that has just joined may first say that there is no identity.
             after = await watch.until(lambda state: state not in (before, None))
+            await watch.first(Reconnected)
             assert await late.until(lambda state: state == after)

@@ -56,6 +56,7 @@ async def test_it_starts_before_its_source_and_says_that_it_cannot_reach_it(fold
             api.push(message([svid_part(ca, PATH)]))
             assert await admin.until() == {"ready": True, "reasons": []}
             assert (await admin.readiness())[0] == 200
+            assert (await admin.metrics())["spiffe_mcp_identity_source_reconnects_total"] == 1
 
 
 async def test_a_source_that_has_not_answered_yet_is_no_reason_but_there_is_no_svid(folder: Path) -> None:

@@ -24,6 +24,13 @@ class Disconnected:
 
 
 @dataclass(frozen=True, slots=True)
+class Reconnected:
+    """The source sends messages again; `code` is that of the outage."""
+
+    code: str
+
+
+@dataclass(frozen=True, slots=True)
 class Denied:
     """There is no identity, or it was withdrawn. None until an `Updated`."""
 
@@ -39,4 +46,4 @@ class Rejected:
 
 
 Ending: TypeAlias = Disconnected | Denied | Rejected  # of a stream
-SourceEvent: TypeAlias = Updated | PartRefused | Ending
+SourceEvent: TypeAlias = Updated | PartRefused | Reconnected | Ending

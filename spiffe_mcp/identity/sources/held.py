@@ -12,7 +12,14 @@ from datetime import datetime
 from typing import Final, TypeAlias
 
 from spiffe_mcp.errors import Reason, Refused
-from spiffe_mcp.identity.sources.events import Denied, Disconnected, Rejected, SourceEvent, Updated
+from spiffe_mcp.identity.sources.events import (
+    Denied,
+    Disconnected,
+    Reconnected,
+    Rejected,
+    SourceEvent,
+    Updated,
+)
 from spiffe_mcp.identity.sources.feed import IdentityFeed
 from spiffe_mcp.identity.state import IdentityState
 from spiffe_mcp.identity.update import PartRefused, Update, apply
@@ -21,11 +28,12 @@ from spiffe_mcp.identity.wanted import Wanted
 JUDGE_AGAIN_SECONDS: Final = 1.0
 # While SPIRE replaces what a tainted authority signed, an SVID that is not there yet looks like one that is
 # withdrawn: a workload is told of each of its SVIDs as it comes, and of a changed bundle even without any, by
-# a refusal; whoever asks again gets no answer before all are there, which is within five seconds.
-# So a refusal counts that is said twice, or that stays unanswered. For other reasons the keys go at once.
+# a refusal or an empty list; whoever asks again gets no answer before all are there, which is within five
+# seconds. So these count when they are said twice, or stay unanswered; one that is missing among others comes
+# with the next message. For other reasons the keys go at once.
 _SECONDS_TO_RETURN: Final = {
     Reason.SVID_NOT_OFFERED: 0.5,
-    Reason.SVID_NOT_ISSUED: 0.5,
+    Reason.SVID_NOT_ISSUED: 8.0,
     Reason.WORKLOAD_API_DENIED: 8.0,
     Reason.BROKER_DENIED: 8.0,
     Reason.DELEGATED_DENIED: 8.0,
@@ -61,6 +69,7 @@ class HeldIdentity:
         self._clock = clock
         self._on_event = on_event
         self._trouble: Disconnected | Denied | None = None  # what was reported last, if it still lasts
+        self._outage: Disconnected | None = None  # the newest that was reported, until a message comes
         self._refused: frozenset[PartRefused] = frozenset()  # of the newest message
         self._judging: asyncio.TimerHandle | None = None
         self._withdrawing: asyncio.TimerHandle | None = None
@@ -68,6 +77,7 @@ class HeldIdentity:
     def take(self, message: Message) -> None:
         """Put in force what is good of one message, and report what is not."""
         self._judge_no_more()
+        self._end_outage()
         if isinstance(message, Update):
             self._judge(message)
         elif isinstance(message, NotIssued):
@@ -75,6 +85,12 @@ class HeldIdentity:
         else:
             self._trouble = None
             self._refuse((message,))
+
+    def _end_outage(self) -> None:
+        if self._outage is not None:
+            self._on_event(Reconnected(self._outage.code))
+            self._outage = None
+            self._refused = frozenset()  # what still lasts is said again: nobody could know
 
     def _judge(self, update: Update) -> None:
         try:
@@ -120,6 +136,11 @@ class HeldIdentity:
             self._withdrawing = asyncio.get_running_loop().call_later(patience, self._withdraw)
         self.report(denied)
 
+    @property
+    def in_doubt(self) -> bool:
+        """Whether the identity is going to be withdrawn, unless something good comes."""
+        return self._withdrawing is not None
+
     def let_go(self) -> None:
         """Leave everything as it is: nobody watches any more."""
         self._judge_no_more()
@@ -148,6 +169,8 @@ class HeldIdentity:
         """Report what lasts, once."""
         if _kind(trouble) != _kind(self._trouble):
             self._trouble = trouble
+            if isinstance(trouble, Disconnected):
+                self._outage = trouble
             self._on_event(trouble)
 
 

@@ -8,7 +8,7 @@ address and no protobuf.
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from random import SystemRandom
 from typing import Final, NoReturn, Protocol
@@ -17,17 +17,16 @@ import grpc
 from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponential
 
 from spiffe_mcp.errors import Reason, Refused
-from spiffe_mcp.identity.sources.events import Denied, Ending, Rejected, SourceEvent
-from spiffe_mcp.identity.sources.held import HeldIdentity, Message
+from spiffe_mcp.identity.sources.events import Denied, Disconnected, Ending, Rejected, SourceEvent
+from spiffe_mcp.identity.sources.held import HeldIdentity, Message, NotIssued
 from spiffe_mcp.identity.state import IdentityState
 from spiffe_mcp.identity.wanted import Wanted
 
 FIRST_PAUSE_SECONDS: Final = 0.1
 LONGEST_PAUSE_SECONDS: Final = 0.9  # so that an outage ends for us within a second of its end
 REFRESH: Final = timedelta(seconds=9)  # an answer takes its time too, and keys have to be gone within ten
-# For the first answer. SPIRE's `k8s` attestor may look for a new pod for half a minute; whoever is silent for
-# longer has lost the subscription, and will not answer it.
-ANSWER: Final = timedelta(seconds=60)
+# SPIRE looks for a new pod for half a minute before it answers.
+ANSWER_SECONDS: Final = 60.0
 
 _RANDOM: Final = SystemRandom()
 
@@ -53,7 +52,7 @@ class Watcher:
     """An `IdentitySource` on an `Api`.
 
     `wanted`, `clock` and `on_event` are those of `HeldIdentity`. `refresh` is the longest time between two
-    subscriptions; None lets one last as long as it will. `answer` is how long the first answer may take.
+    subscriptions; None lets one last as long as it will.
     """
 
     def __init__(
@@ -64,10 +63,8 @@ class Watcher:
         clock: Callable[[], datetime],
         on_event: Callable[[SourceEvent], None],
         refresh: timedelta | None,
-        answer: timedelta = ANSWER,
     ) -> None:
         self._api = api
-        self._answer = answer
         self._refresh = refresh
         self._held = HeldIdentity(wanted=wanted, clock=clock, on_event=on_event)
 
@@ -110,38 +107,36 @@ class Watcher:
         async with asyncio.TaskGroup() as tasks:
             older, newest = None, self._subscribed(tasks, None)
             while not await self._ends(newest):
-                older, newest = newest, self._subscribed(tasks, newest)
+                if newest.heard.answered.is_set():
+                    older = newest
+                else:
+                    newest.task.cancel()
+                newest = self._subscribed(tasks, older)
             if older is not None:
                 older.task.cancel()
         self._lose(newest.task.result())
         raise _SubscriptionLostError
 
     def _subscribed(self, tasks: asyncio.TaskGroup, older: "_Subscription | None") -> "_Subscription":
-        answered = asyncio.Event()
+        heard = _Heard()
 
         def take(message: Message) -> None:
-            answered.set()
+            heard.answered.set()
             if older is not None:
                 older.task.cancel()
-            self._held.take(message)
+            if not heard.repeats(message):
+                self._held.take(message)
+                if isinstance(message, NotIssued) and self._held.in_doubt:
+                    heard.doubted_or_over.set()
 
         task = tasks.create_task(self._ending(take))
-        task.add_done_callback(lambda _: answered.set())
-        return _Subscription(task, answered)
+        task.add_done_callback(lambda _: heard.over())
+        return _Subscription(task, heard)
 
     async def _ending(self, take: Callable[[Message], None]) -> Ending:
-        """Follow one subscription; returns how it ended. One that is never answered is an outage."""
+        """Follow one subscription; returns how it ended."""
         try:
-            async with asyncio.timeout(self._answer.total_seconds()) as unanswered:
-
-                def answered(message: Message) -> None:
-                    if not unanswered.expired():
-                        unanswered.reschedule(None)
-                    take(message)
-
-                await self._api.follow(answered)
-        except TimeoutError:
-            return self._api.ending(grpc.StatusCode.DEADLINE_EXCEEDED, "no answer to a subscription")
+            await self._api.follow(take)
         except grpc.aio.AioRpcError as error:
             return self._api.ending(error.code(), printable(error.details()))
         except Refused as refused:
@@ -149,9 +144,13 @@ class Watcher:
         return self._api.ending(grpc.StatusCode.OK, "the stream was ended")
 
     async def _ends(self, newest: "_Subscription") -> bool:
-        """Whether it has ended when the next one is due. One that is not answered yet is not overtaken."""
-        await newest.answered.wait()
-        await asyncio.wait({newest.task}, timeout=self._until_refresh())
+        """Whether it has ended when the next one is due."""
+        if not await _comes(newest.heard.answered, ANSWER_SECONDS):
+            self._held.report(Disconnected("DEADLINE_EXCEEDED", f"no answer within {ANSWER_SECONDS:g} s"))
+        elif await _comes(newest.heard.doubted_or_over, self._until_refresh()) and not newest.task.done():
+            # One bundle may have put all workloads of the node in doubt.
+            pause = _RANDOM.uniform(FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS)
+            await asyncio.wait({newest.task}, timeout=pause)
         return newest.task.done()
 
     def _until_refresh(self) -> float | None:
@@ -175,12 +174,40 @@ class _SubscriptionLostError(Exception):
     """The newest subscription is gone, for a reason that has been reported and that may pass."""
 
 
+@dataclass(slots=True)
+class _Heard:
+    """What one subscription has said."""
+
+    answered: asyncio.Event = field(default_factory=asyncio.Event)  # well or not
+    doubted_or_over: asyncio.Event = field(default_factory=asyncio.Event)
+    _last: Message | None = None
+
+    def repeats(self, message: Message) -> bool:
+        """Whether it says once more that there is no SVID, which is no second opinion."""
+        last, self._last = self._last, message
+        return message == last == NotIssued()
+
+    def over(self) -> None:
+        """It will say nothing more."""
+        self.answered.set()
+        self.doubted_or_over.set()
+
+
 @dataclass(frozen=True, slots=True)
 class _Subscription:
-    """A subscription that is followed, and whether the source has answered it, well or not."""
+    """A subscription that is followed."""
 
     task: asyncio.Task[Ending]
-    answered: asyncio.Event
+    heard: _Heard
+
+
+async def _comes(event: asyncio.Event, seconds: float | None) -> bool:
+    try:
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    except TimeoutError:
+        return False
+    return True
 
 
 def printable(detail: str | None) -> str:

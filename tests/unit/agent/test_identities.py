@@ -12,7 +12,7 @@ from spiffe_mcp.agent.identities import OnEvent, WorkloadIdentities, log_event
 from spiffe_mcp.agent.identity_config import PidFile, PodNamed, PodWithUid
 from spiffe_mcp.errors import Reason, Refused
 from spiffe_mcp.identity import SpiffeId
-from spiffe_mcp.identity.sources.events import Disconnected, SourceEvent, Updated
+from spiffe_mcp.identity.sources.events import Disconnected, Reconnected, SourceEvent, Updated
 from spiffe_mcp.identity.sources.reference import KubernetesReference, PidReference, Reference
 from spiffe_mcp.identity.sources.source import IdentitySource
 from spiffe_mcp.identity.state import IdentityState
@@ -126,3 +126,11 @@ def test_what_is_logged_says_whose_identity_and_no_key(caplog: pytest.LogCapture
     assert f"identity of pid 7: {PLANNER.spiffe_id} until" in caplog.text
     assert "UNAVAILABLE" in caplog.text
     assert "PRIVATE" not in caplog.text
+
+
+def test_the_end_of_an_outage_is_logged_as_good_news(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO):
+        log_event("pid 7", Disconnected("UNAVAILABLE", "gone"))
+        log_event("pid 7", Reconnected("UNAVAILABLE"))
+    assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
+    assert caplog.messages[1] == "identity of pid 7: its source answers again, after UNAVAILABLE"

@@ -9,7 +9,7 @@ from spiffe_mcp.agent import metrics
 from spiffe_mcp.agent.metrics import Metrics
 from spiffe_mcp.audit import AuditRecord, Kind, Outcome, Ruling, Side, Verdict
 from spiffe_mcp.errors import Reason, Refused
-from spiffe_mcp.identity.sources.events import Denied, Disconnected, Rejected, Updated
+from spiffe_mcp.identity.sources.events import Denied, Disconnected, Reconnected, Rejected, Updated
 from spiffe_mcp.identity.update import PartRefused
 from spiffe_mcp.mesh.observer import Observer
 from tests.fakes.mini_ca import NOW, MiniCa
@@ -67,6 +67,16 @@ def test_the_news_of_a_source_are_counted_by_kind(counted: Metrics) -> None:
     assert sample(counted, withdrawn, reason="identity.workload_api_rejected") == 1
     parts = "spiffe_mcp_identity_parts_refused_total"
     assert sample(counted, parts, reason="identity.certificate_malformed") == 1
+
+
+def test_reconnects_are_counted_and_are_nothing_else(counted: Metrics) -> None:
+    name = "spiffe_mcp_identity_source_reconnects_total"
+    assert sample(counted, name) == 0
+    counted.identity(Disconnected("UNAVAILABLE", "no socket"))
+    assert sample(counted, name) == 0
+    counted.identity(Reconnected("UNAVAILABLE"))
+    assert sample(counted, name) == 1
+    assert sample(counted, "spiffe_mcp_identity_source_outages_total", code="UNAVAILABLE") == 1
 
 
 def test_an_update_is_remembered_with_its_time() -> None:

@@ -8,7 +8,7 @@ import pytest
 from spiffe_mcp.agent.telemetry import Telemetry
 from spiffe_mcp.audit import AuditLog, Fsync
 from spiffe_mcp.errors import Reason
-from spiffe_mcp.identity.sources.events import Denied
+from spiffe_mcp.identity.sources.events import Denied, Disconnected, Reconnected
 from spiffe_mcp.identity.state import IdentityState
 from spiffe_mcp.mesh.identity import Snapshots
 from tests.unit.agent.observed import SetClock, sample, state
@@ -56,3 +56,13 @@ async def test_the_trouble_of_a_moment_ago_is_no_reason_while_there_is_a_valid_s
     telemetry.heard(DENIED)
     await snapshots.follow(_once(state()))
     assert telemetry.readiness.reasons() == ()
+
+
+async def test_a_source_that_answers_again_is_no_reason_by_itself(log: AuditLog) -> None:
+    clock = SetClock()
+    telemetry = Telemetry(Snapshots(clock), log, clock)
+    telemetry.heard(Disconnected("UNAVAILABLE", "gone"))
+    assert [refused.reason for refused in telemetry.readiness.reasons()] == [Reason.SOURCE_UNREACHABLE]
+    telemetry.heard(Reconnected("UNAVAILABLE"))
+    assert [refused.reason for refused in telemetry.readiness.reasons()] == [Reason.IDENTITY_UNAVAILABLE]
+    assert sample(telemetry.observer, "spiffe_mcp_identity_source_reconnects_total") == 1

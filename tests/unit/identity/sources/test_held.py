@@ -10,7 +10,14 @@ import pytest
 from spiffe_mcp.errors import Reason
 from spiffe_mcp.identity import SpiffeId
 from spiffe_mcp.identity.sources import held
-from spiffe_mcp.identity.sources.events import Denied, Disconnected, Rejected, SourceEvent, Updated
+from spiffe_mcp.identity.sources.events import (
+    Denied,
+    Disconnected,
+    Reconnected,
+    Rejected,
+    SourceEvent,
+    Updated,
+)
 from spiffe_mcp.identity.sources.held import HeldIdentity, NotIssued
 from spiffe_mcp.identity.state import IdentityState
 from spiffe_mcp.identity.update import PartRefused, SvidPart, Update
@@ -57,6 +64,7 @@ class Held:
 @pytest.fixture
 def it(monkeypatch: pytest.MonkeyPatch) -> Held:
     monkeypatch.setattr(held, "JUDGE_AGAIN_SECONDS", SOON)
+    monkeypatch.setitem(held._SECONDS_TO_RETURN, Reason.SVID_NOT_ISSUED, SOON)
     return Held()
 
 
@@ -116,7 +124,36 @@ def test_a_trouble_is_said_once_until_another_comes_or_it_is_over(it: Held) -> N
         it.identity.report(trouble)
     it.identity.take(update())
     it.identity.report(away)
-    assert it.kinds == [Disconnected, Disconnected, Disconnected, Updated, Disconnected]
+    assert it.kinds == [Disconnected, Disconnected, Disconnected, Reconnected, Updated, Disconnected]
+
+
+def test_the_end_of_an_outage_is_said_once_however_often_it_was_tried(it: Held) -> None:
+    same = update()
+    it.identity.take(same)
+    for code in ("UNAVAILABLE", "RESOURCE_EXHAUSTED"):
+        it.identity.report(Disconnected(code, "x"))
+    it.identity.take(same)
+    it.identity.take(same)
+    assert it.said[-1] == Reconnected("RESOURCE_EXHAUSTED")
+    assert it.kinds.count(Reconnected) == 1
+
+
+async def test_a_refusal_does_not_end_an_outage_and_a_message_after_it_does(it: Held) -> None:
+    """Who refuses may be our own side, which has no identity to dial with."""
+    it.identity.report(Disconnected("UNAVAILABLE", "x"))
+    it.identity.deny(Denied(Reason.BROKER_NO_IDENTITY, ""))
+    assert it.kinds == [Disconnected, Denied]
+    it.identity.take(update())
+    assert it.kinds == [Disconnected, Denied, Reconnected, Updated]
+
+
+def test_what_is_still_wrong_after_an_outage_is_said_again(it: Held) -> None:
+    """The newest event explains why an agent is not ready: it has to be the trouble, not the good news."""
+    it.identity.take(GARBAGE)
+    it.identity.report(Disconnected("UNAVAILABLE", "x"))
+    it.identity.take(GARBAGE)
+    it.identity.take(GARBAGE)
+    assert it.kinds == [PartRefused, Disconnected, Reconnected, PartRefused]
 
 
 def test_a_rejection_drops_the_keys(it: Held) -> None:

@@ -10,8 +10,15 @@ import grpc
 import pytest
 
 from spiffe_mcp.errors import Reason, Refused
-from spiffe_mcp.identity.sources import watcher
-from spiffe_mcp.identity.sources.events import Denied, Disconnected, Ending, Rejected, SourceEvent, Updated
+from spiffe_mcp.identity.sources import held, watcher
+from spiffe_mcp.identity.sources.events import (
+    Denied,
+    Disconnected,
+    Ending,
+    Reconnected,
+    Rejected,
+    Updated,
+)
 from spiffe_mcp.identity.sources.held import Message, NotIssued
 from spiffe_mcp.identity.sources.watcher import Watcher
 from spiffe_mcp.identity.update import SvidPart, Update
@@ -96,6 +103,20 @@ async def watched(
         yield watch
 
 
+@pytest.fixture
+def api(monkeypatch: pytest.MonkeyPatch) -> ScriptedApi:
+    """Asked again at once when it is in doubt."""
+    monkeypatch.setattr(watcher, "FIRST_PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr(watcher, "LONGEST_PAUSE_SECONDS", SOON.total_seconds())
+    return ScriptedApi()
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody is waited for."""
+    monkeypatch.setattr(watcher, "ANSWER_SECONDS", SOON.total_seconds())
+
+
 async def test_a_subscription_lasts_as_long_as_it_will_where_none_is_due() -> None:
     api = ScriptedApi()
     async with watched(api) as watch:
@@ -137,38 +158,112 @@ async def test_a_subscription_that_is_slow_to_be_answered_is_not_overtaken() -> 
         await api.nth(3)
 
 
-async def test_a_subscription_that_is_never_answered_is_an_outage_and_is_made_anew() -> None:
-    """Its stream may be open for ever: the other side hangs, or has forgotten it."""
-    api = ScriptedApi()
-
-    clock, longest = Clock(NOW), timedelta(milliseconds=200)
-
-    def made(hear: Callable[[SourceEvent], None]) -> Watcher:
-        wanted = FirstOffered()
-        return Watcher(api, wanted=wanted, clock=clock, on_event=hear, refresh=None, answer=longest)
-
-    async with Watch(made).running() as watch:
-        await api.nth(1)
-        assert (await watch.next(Disconnected)).code == "DEADLINE_EXCEEDED"
-        second = await api.nth(2)
-        second.take(update())
-        state = await watch.updated()
-        await asyncio.sleep(2 * longest.total_seconds())  # what must not happen has no event
-        assert api.open == 1
-        assert watch.current is state
-
-
 async def test_an_older_subscription_says_nothing_once_the_newer_is_answered() -> None:
     api = ScriptedApi()
     async with watched(api, SOON) as watch:
         first = await api.nth(1)
         first.take(update())
         await watch.updated()
-        (await api.nth(2)).take(NotIssued())
+        second = await api.nth(2)
+        second.take(NotIssued())
         await watch.next(Denied)
+        await api.until(first.ended.cancelled)
+
+
+async def test_an_empty_list_counts_when_a_fresh_subscription_says_it_too(api: ScriptedApi) -> None:
+    async with watched(api) as watch:
+        first = await api.nth(1)
+        first.take(update())
+        state = await watch.updated()
+        first.take(NotIssued())
+        first.take(NotIssued())  # the same again is no second opinion
+        second = await api.nth(2)
+        assert watch.current is state
+        second.take(NotIssued())
+        assert watch.current is None
+        assert watch.said == [Updated(state), Denied(Reason.SVID_NOT_ISSUED, "no SVID for the workload")]
+
+
+async def test_an_empty_list_is_forgotten_when_the_svid_comes_whoever_brings_it(api: ScriptedApi) -> None:
+    """SPIRE, while it replaces tainted SVIDs: the fresh subscription is not answered before all are there."""
+    async with watched(api) as watch:
+        first = await api.nth(1)
+        first.take(update())
+        state = await watch.updated()
+        first.take(NotIssued())
+        second = await api.nth(2)
+        first.take(update("/renewed"))
+        assert watch.current is not state
+        renewed = watch.current
+        first.take(NotIssued())
+        second.take(update("/again"))
+        assert watch.current is not renewed
         await api.until(lambda: api.open == 1)
-        assert first.ended.cancelled()
+
+
+async def test_an_empty_list_counts_if_nobody_says_anything_more(
+    api: ScriptedApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(held._SECONDS_TO_RETURN, Reason.SVID_NOT_ISSUED, SOON.total_seconds())
+    async with watched(api) as watch:
+        first = await api.nth(1)
+        first.take(update())
+        await watch.updated()
+        first.take(NotIssued())
         await watch.withdrawn()
+
+
+async def test_an_empty_list_that_takes_nothing_away_is_no_cause_to_ask(api: ScriptedApi) -> None:
+    """A node has many processes that nobody has registered."""
+    async with watched(api) as watch:
+        (await api.nth(1)).take(NotIssued())
+        await watch.next(Denied)
+        await asyncio.sleep(0.05)  # what must not happen has no event
+        assert len(api.subscriptions) == 1
+
+
+async def test_a_subscription_that_is_never_answered_is_an_outage_and_another_is_made(
+    api: ScriptedApi, impatient: None
+) -> None:
+    async with watched(api) as watch:
+        hung = await api.nth(1)
+        assert (await watch.next(Disconnected)).code == "DEADLINE_EXCEEDED"
+        await api.nth(2)
+        assert hung.ended.cancelled()
+        await api.nth(4)
+        assert api.open == 1
+        assert [type(event) for event in watch.said] == [Disconnected], "an outage is told once"
+        api.subscriptions[-1].take(update())
+        await watch.first(Updated)
+        assert [type(event) for event in watch.said] == [Disconnected, Reconnected, Updated]
+
+
+async def test_a_refresh_that_is_never_answered_leaves_the_older_subscription_in_force(
+    api: ScriptedApi, impatient: None
+) -> None:
+    async with watched(api, SOON) as watch:
+        first = await api.nth(1)
+        first.take(update("/old"))
+        state = await watch.updated()
+        await api.nth(4)
+        assert api.open == 2, "those that hang are given up, one by one"
+        assert watch.current is state
+        first.take(update("/new"))
+        assert watch.current is not state
+        api.subscriptions[-1].take(update("/newest"))
+        await api.until(first.ended.cancelled)
+
+
+async def test_a_source_that_answers_and_is_silent_then_is_left_alone(
+    api: ScriptedApi, impatient: None
+) -> None:
+    """A Workload API may have nothing to say for as long as an SVID is good."""
+    async with watched(api) as watch:
+        (await api.nth(1)).take(update())
+        state = await watch.updated()
+        await asyncio.sleep(4 * SOON.total_seconds())  # what must not happen has no event
+        assert watch.said == [Updated(state)]
+        assert len(api.subscriptions) == 1
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,14 @@ import pytest
 
 from spiffe_mcp.errors import Reason, Refused
 from spiffe_mcp.identity import SpiffeId, TrustDomain
-from spiffe_mcp.identity.sources.events import Denied, Disconnected, Rejected, SourceEvent, Updated
+from spiffe_mcp.identity.sources.events import (
+    Denied,
+    Disconnected,
+    Reconnected,
+    Rejected,
+    SourceEvent,
+    Updated,
+)
 from spiffe_mcp.identity.sources.workload_api import WorkloadApiSource
 from spiffe_mcp.identity.state import IdentityState
 from spiffe_mcp.identity.update import PartRefused
@@ -108,6 +115,7 @@ async def test_an_agent_that_dies_is_found_again_within_a_second_and_the_identit
         api.push(message([svid_part(CA, "/w")]))
         await api.start()
         async with asyncio.timeout(RECONNECTS_WITHIN_SECONDS):
+            assert await watch.events.get() == Reconnected("UNAVAILABLE")
             event = await watch.events.get()
         assert isinstance(event, Updated)
         assert event.state != first
@@ -126,11 +134,12 @@ async def test_an_outage_is_reported_once(api: FakeWorkloadApi) -> None:
 async def test_every_outage_is_reported(api: FakeWorkloadApi) -> None:
     watch = Watch(api.address)
     async with api, watch.running():
-        for _ in range(2):
+        for kinds in ([Updated, Disconnected], [Reconnected, Updated, Disconnected]):
             api.push(message([svid_part(CA)]))
-            assert isinstance(await watch.events.get(), Updated)
+            for kind in kinds[:-1]:
+                assert isinstance(await watch.events.get(), kind)
             api.deny(grpc.StatusCode.UNAVAILABLE)
-            assert isinstance(await watch.events.get(), Disconnected)
+            assert isinstance(await watch.events.get(), kinds[-1])
 
 
 async def test_a_stream_that_the_server_ends_is_opened_again(api: FakeWorkloadApi) -> None:
@@ -144,6 +153,7 @@ async def test_a_stream_that_the_server_ends_is_opened_again(api: FakeWorkloadAp
         assert isinstance(event, Disconnected)
         assert event.code == "OK"
         api.push(message([svid_part(CA)]))
+        assert await watch.events.get() == Reconnected("OK")
         assert isinstance(await watch.events.get(), Updated)
 
 
