@@ -15,7 +15,7 @@ from typing import Final
 
 from spiffe_mcp.agent.admin_config import AdminConfig
 from spiffe_mcp.agent.config import AgentConfig
-from spiffe_mcp.agent.descriptors import capacity, listeners_and_pools
+from spiffe_mcp.agent.descriptors import capacity, shape_of
 from spiffe_mcp.agent.identities import own_source, workload_identities
 from spiffe_mcp.agent.registries import Registries
 from spiffe_mcp.agent.reload import Reload
@@ -57,7 +57,7 @@ async def run(
 
     Raises `Refused` for what cannot be started, alone or in an `ExceptionGroup`.
     """
-    snapshots, room = Snapshots(clock), capacity(*listeners_and_pools(config))
+    snapshots, room = Snapshots(clock), capacity(shape_of(config))
     async with AsyncExitStack() as stack:
         log = stack.enter_context(AuditLog.open(config.audit.file, fsync=config.audit.fsync))
         tasks = await stack.enter_async_context(asyncio.TaskGroup())

@@ -9,27 +9,28 @@ import resource
 from typing import Final
 
 from spiffe_mcp.agent.config import AgentConfig
-from spiffe_mcp.mesh.capacity import Capacity
+from spiffe_mcp.mesh.capacity import Capacity, Shape
 
 BUSY_WORKLOADS: Final = 16  # of a node, that keep idle hops to all servers at once
 
 _LOG: Final = logging.getLogger(__name__)
 
 
-def listeners_and_pools(config: AgentConfig) -> tuple[int, int]:
-    """How many listeners the agent of `config` has, and how many pools of connections to servers."""
+def shape_of(config: AgentConfig) -> Shape:
+    """What the agent of `config` consists of."""
+    listeners = len(config.ingresses)
     pools = sum(len(ingress.servers) for ingress in config.ingresses)
     if config.egress is None:
-        return len(config.ingresses), pools
-    callers = 1 if config.identity.workloads is None else BUSY_WORKLOADS
-    return len(config.ingresses) + 1, pools + len(config.egress.servers) * callers
+        return Shape(listeners, pools)
+    node = config.identity.workloads is not None
+    return Shape(listeners + 1, pools + len(config.egress.servers) * (BUSY_WORKLOADS if node else 1), node)
 
 
-def capacity(listeners: int, pools: int) -> Capacity:
+def capacity(shape: Shape) -> Capacity:
     """What this process can take on; raises `Refused(DESCRIPTORS_TOO_FEW)`."""
-    wanted = Capacity().descriptors(listeners=listeners, pools=pools)
+    wanted = Capacity().descriptors(shape)
     there = raised(wanted)
-    within = Capacity.within(there, listeners=listeners, pools=pools)
+    within = Capacity.within(there, shape)
     if within != Capacity():
         _LOG.warning(
             "%d descriptors (ulimit -n), %d are wanted: at most %d connections and %d handshakes at once",

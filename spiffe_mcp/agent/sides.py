@@ -92,12 +92,13 @@ class Sides:
         made_with = MadeWith(
             self._around.clock, self._around.observer, self._registries.of, self._around.capacity.idle
         )
-        # As many as `descriptors.listeners_and_pools` counts on, however many workloads there are.
-        limits = WorkloadLimits(idle=self._around.capacity.idle * BUSY_WORKLOADS * servers)
+        # As many as `descriptors.shape_of` counts on, however many workloads there are.
+        room = self._around.capacity
+        limits = WorkloadLimits(room.workloads, idle=room.idle * BUSY_WORKLOADS * servers)
         workloads = Workloads(self._tasks, identities.of_caller, made_with, limits)
         self._stack.callback(workloads.close)
         # Half: what the mesh sends finds room however many local callers there are.
-        connections = self._around.capacity.connections // 2
+        connections = room.connections // 2
         return AttestedListener(outward, workloads, identities.attest, connections).accept
 
     def _around_server(self, config: IngressConfig) -> Surroundings:

@@ -11,24 +11,24 @@ from pathlib import Path
 from typing import Final
 
 from spiffe_mcp.agent.config import AgentConfig
-from spiffe_mcp.agent.descriptors import listeners_and_pools
+from spiffe_mcp.agent.descriptors import shape_of
 from spiffe_mcp.audit.log import MIN_FREE_BYTES
 from spiffe_mcp.doctor.finding import Check, Finding, error, ok, warning
 from spiffe_mcp.errors import Refused
-from spiffe_mcp.mesh.capacity import Capacity
+from spiffe_mcp.mesh.capacity import Capacity, Shape
 
 _OTHERS_WRITE: Final = stat.S_IWGRP | stat.S_IWOTH
 
 
 def descriptors(config: AgentConfig | None = None) -> Finding:
     """Whether a process that is started from here may open as many as an agent can use."""
-    listeners, pools = listeners_and_pools(config) if config is not None else (1, 0)
+    shape = shape_of(config) if config is not None else Shape(listeners=1, pools=0)
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]  # an agent raises the soft limit by itself
-    wanted = Capacity().descriptors(listeners=listeners, pools=pools)
+    wanted = Capacity().descriptors(shape)
     limit = wanted if most == resource.RLIM_INFINITY else most
     advice = f"Raise the hard limit to {wanted} (LimitNOFILE= of the service, 'ulimit -Hn' of the shell)."
     try:
-        room = Capacity.within(limit, listeners=listeners, pools=pools)
+        room = Capacity.within(limit, shape)
     except Refused as refused:
         return error(Check.DESCRIPTORS, f"An agent started from here would not start: {refused}", advice)
     told = f"{limit} descriptors: room for {room.connections} connections and {room.handshakes} handshakes."

@@ -7,7 +7,9 @@ cannot be put in force. So what may be open at once is decided beforehand, by wh
  - the agent's own: the audit log, the Workload API, listeners, what is being accepted, a key on its way;
  - handshakes, of which nobody knows yet whose they are: a bounded share;
  - idle connections to servers, kept for the next call: a bounded share;
+ - on a node, the processes of workloads, whose end is watched: a bounded share, one pidfd for each;
  - all the rest for connections that are served, two for each: the caller's, and the one that its call needs.
+   On a node half of them may be local ones, and each of those has a pidfd beside it.
 """
 
 from dataclasses import dataclass
@@ -19,9 +21,24 @@ from spiffe_mcp.mesh.accepting import BURST
 CONNECTIONS: Final = 4096  # of an agent
 HANDSHAKES: Final = 256  # at one ingress
 IDLE: Final = 64  # in one pool
+WORKLOADS: Final = 1024  # of a node
 OWN: Final = 96
 _SHARE: Final = 8  # of what is free, for handshakes and for idle connections each
 _FEWEST: Final = 16  # connections; with less nobody is served
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What an agent consists of: listeners, pools of connections to servers, and whether it serves a node."""
+
+    listeners: int
+    pools: int
+    node: bool = False
+
+    @property
+    def own(self) -> int:
+        """What is open in any case."""
+        return OWN + BURST * self.listeners
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,27 +48,29 @@ class Capacity:
     connections: int = CONNECTIONS
     handshakes: int = HANDSHAKES
     idle: int = IDLE
+    workloads: int = WORKLOADS
 
     @classmethod
-    def within(cls, descriptors: int, *, listeners: int, pools: int) -> Self:
-        """What an agent with so many listeners, and pools of connections to servers, takes on.
-
-        Raises `Refused(DESCRIPTORS_TOO_FEW)`.
-        """
-        free = descriptors - OWN - BURST * listeners
-        handshakes = min(HANDSHAKES, free // _SHARE // max(1, listeners))
-        idle = min(IDLE, free // _SHARE // max(1, pools))
-        connections = min(CONNECTIONS, (free - handshakes * listeners - idle * pools) // 2)
+    def within(cls, descriptors: int, shape: Shape) -> Self:
+        """What an agent of this shape takes on; raises `Refused(DESCRIPTORS_TOO_FEW)`."""
+        free = descriptors - shape.own
+        handshakes = min(HANDSHAKES, free // _SHARE // max(1, shape.listeners))
+        idle = min(IDLE, free // _SHARE // max(1, shape.pools))
+        workloads = min(WORKLOADS, free // _SHARE) if shape.node else WORKLOADS
+        reserved = cls(0, handshakes, idle, workloads).descriptors(shape) - shape.own
+        connections = min(CONNECTIONS, (free - reserved) * 2 // _halves(shape))
         if min(connections, handshakes) < _FEWEST:
-            needed = _needed(_FEWEST, listeners)
+            needed = shape.own + _SHARE * _FEWEST * max(1, shape.listeners)
             raise Refused(Reason.DESCRIPTORS_TOO_FEW, f"{descriptors}; at least {needed} are needed")
-        return cls(connections, handshakes, max(1, idle))
+        return cls(connections, handshakes, max(1, idle), workloads)
 
-    def descriptors(self, *, listeners: int, pools: int) -> int:
+    def descriptors(self, shape: Shape) -> int:
         """How many it takes to have all of this."""
-        open_at_once = 2 * self.connections + self.handshakes * listeners + self.idle * pools
-        return OWN + BURST * listeners + open_at_once
+        watched = self.workloads if shape.node else 0
+        served = (self.connections * _halves(shape) + 1) // 2
+        return shape.own + served + self.handshakes * shape.listeners + self.idle * shape.pools + watched
 
 
-def _needed(fewest: int, listeners: int) -> int:
-    return OWN + BURST * listeners + _SHARE * fewest * max(1, listeners)
+def _halves(shape: Shape) -> int:
+    """Twice what a connection takes on average."""
+    return 5 if shape.node else 4

@@ -16,12 +16,11 @@ from typing import Final
 
 from spiffe_mcp.errors import Reason, Refused
 from spiffe_mcp.identity.sources.source import IdentitySource
-from spiffe_mcp.mesh.capacity import IDLE
+from spiffe_mcp.mesh.capacity import IDLE, WORKLOADS
 from spiffe_mcp.mesh.fair_share import FairShare, Holder
 from spiffe_mcp.mesh.workload import MadeWith, Workload, WorkloadTimes
 from spiffe_mcp.workload.attestation import Attested
 
-MAX_WORKLOADS: Final = 1024
 _LOG: Final = logging.getLogger(__name__)
 
 
@@ -29,7 +28,7 @@ _LOG: Final = logging.getLogger(__name__)
 class WorkloadLimits:
     """How many workloads, and for how long each."""
 
-    workloads: int = MAX_WORKLOADS
+    workloads: int = WORKLOADS
     idle: int = 16 * IDLE  # hops of all of them that nothing runs on
     times: WorkloadTimes = field(default_factory=WorkloadTimes)
 

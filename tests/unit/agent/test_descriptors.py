@@ -2,12 +2,14 @@
 
 import logging
 import resource
+from pathlib import Path
 
 import pytest
 
-from spiffe_mcp.agent.descriptors import capacity, raised
+from spiffe_mcp.agent.config import load
+from spiffe_mcp.agent.descriptors import BUSY_WORKLOADS, capacity, raised, shape_of
 from spiffe_mcp.errors import Reason, Refused
-from spiffe_mcp.mesh.capacity import Capacity
+from spiffe_mcp.mesh.capacity import Capacity, Shape
 
 Limit = tuple[int, int]
 
@@ -58,7 +60,7 @@ def test_with_enough_nothing_is_said(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     limited(monkeypatch, 1024, 100_000)
-    assert capacity(listeners=1, pools=1) == Capacity()
+    assert capacity(Shape(1, 1)) == Capacity()
     assert caplog.text == ""
 
 
@@ -67,16 +69,40 @@ def test_with_less_it_is_said_what_that_means(
 ) -> None:
     limited(monkeypatch, 512, 512)
     with caplog.at_level(logging.WARNING):
-        found = capacity(listeners=1, pools=1)
+        found = capacity(Shape(1, 1))
     assert found.connections < Capacity().connections
-    assert (
-        f"512 descriptors (ulimit -n), {Capacity().descriptors(listeners=1, pools=1)} are wanted"
-        in caplog.text
-    )
+    assert f"512 descriptors (ulimit -n), {Capacity().descriptors(Shape(1, 1))} are wanted" in caplog.text
 
 
 def test_with_too_few_nothing_begins(monkeypatch: pytest.MonkeyPatch) -> None:
     limited(monkeypatch, 64, 64)
     with pytest.raises(Refused) as refused:
-        capacity(listeners=1, pools=1)
+        capacity(Shape(1, 1))
     assert refused.value.reason is Reason.DESCRIPTORS_TOO_FEW
+
+
+SIDECAR = """\
+identity: {socket: unix:///a.sock}
+egress:
+  listen: 127.0.0.1:0
+  user: {sub: alice, sub_iss: https://idp.test}
+  servers:
+    - {name: one, spiffe_id: spiffe://a.test/one, address: one.test:1}
+    - {name: two, spiffe_id: spiffe://a.test/two, address: two.test:2}
+audit: {file: audit.jsonl}
+"""
+NODE = SIDECAR.replace(
+    "{socket: unix:///a.sock}",
+    "{source: delegated, socket: unix:///a.sock, delegated: {socket: unix:///b.sock}}",
+).replace("127.0.0.1:0", "unix:/c.sock")
+
+
+@pytest.mark.parametrize(
+    ("text", "shape"), [(SIDECAR, Shape(1, 2)), (NODE, Shape(1, 2 * BUSY_WORKLOADS, node=True))]
+)
+def test_what_an_agent_consists_of_is_read_off_its_configuration(
+    tmp_path: Path, text: str, shape: Shape
+) -> None:
+    file = tmp_path / "agent.yaml"
+    file.write_text(text)
+    assert shape_of(load(file)) == shape
