@@ -12,11 +12,12 @@ for a foreign page (DNS rebinding), `Host` and `Origin` have to name this machin
 configuration lets the network in, an address takes the place of that name: a page always has a name.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 from ipaddress import ip_address
-from typing import Final
+from typing import Final, cast
 from urllib.parse import urlsplit
 
 from aiohttp import web
@@ -46,20 +47,78 @@ async def serving(
     )
     await runner.setup()
     try:
-        async with listening(config.listen, lambda: _accepted(runner)) as bound:
+        async with listening(config.listen, _Connections(runner).accept) as bound:
             assert isinstance(bound, Address)  # noqa: S101  as what was asked for
             yield bound
     finally:
         await runner.cleanup()
 
 
-def _accepted(runner: web.AppRunner) -> web.RequestHandler:
-    """The protocol of a new connection. The oldest gives way: silent strangers keep no probe out."""
-    server = runner.server
-    assert server is not None  # noqa: S101  `setup` has made it
-    if len(server.connections) >= MAX_CONNECTIONS:
-        server.connections[0].force_close()
-    return server()
+class _Connections:
+    """Those that are open. The oldest gives way: silent strangers keep no probe out.
+
+    Counted here, from their first moment: aiohttp knows of one a turn of the loop later, and many come in a
+    turn.
+    """
+
+    def __init__(self, runner: web.AppRunner) -> None:
+        self._runner = runner
+        self._open: dict[_Connection, None] = {}  # oldest first
+
+    def accept(self) -> asyncio.Protocol:
+        """The protocol of a new connection."""
+        assert self._runner.server is not None  # noqa: S101  `setup` has made it
+        while len(self._open) >= MAX_CONNECTIONS:
+            oldest = next(iter(self._open))
+            self.gone(oldest)
+            oldest.abort()
+        connection = _Connection(self._runner.server(), self.gone)
+        self._open[connection] = None
+        return connection
+
+    def gone(self, connection: "_Connection") -> None:
+        """It counts no more."""
+        self._open.pop(connection, None)
+
+
+class _Connection(asyncio.Protocol):
+    """One connection, answered by aiohttp; it can be ended at once, whatever its client still has to read."""
+
+    def __init__(self, inner: web.RequestHandler, on_lost: Callable[["_Connection"], None]) -> None:
+        self._inner = inner
+        self._on_lost = on_lost
+        self._transport: asyncio.Transport | None = None
+        self._is_over = False
+
+    def abort(self) -> None:
+        """End it now, or as soon as it has begun."""
+        self._is_over = True
+        if self._transport is not None:
+            self._transport.abort()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        self._inner.connection_made(transport)
+        if self._is_over:
+            self._transport.abort()
+
+    def data_received(self, data: bytes) -> None:
+        self._inner.data_received(data)
+
+    def eof_received(self) -> bool | None:
+        self._inner.eof_received()
+        return False
+
+    def pause_writing(self) -> None:
+        self._inner.pause_writing()
+
+    def resume_writing(self) -> None:
+        self._inner.resume_writing()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._transport = None
+        self._on_lost(self)
+        self._inner.connection_lost(exc)
 
 
 def _application(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import cast
 
 from spiffe_mcp.agent.config import AgentConfig, EgressConfig, IngressConfig
+from spiffe_mcp.agent.descriptors import BUSY_WORKLOADS
 from spiffe_mcp.agent.identities import WorkloadIdentities
 from spiffe_mcp.agent.load import load_site
 from spiffe_mcp.agent.registries import Registries
@@ -22,7 +23,7 @@ from spiffe_mcp.mesh.listen import listening
 from spiffe_mcp.mesh.routes import Address
 from spiffe_mcp.mesh.served_workload import ServedWorkload
 from spiffe_mcp.mesh.workload import MadeWith
-from spiffe_mcp.mesh.workloads import Workloads
+from spiffe_mcp.mesh.workloads import WorkloadLimits, Workloads
 from spiffe_mcp.workload.attestation import check_kernel
 
 
@@ -52,7 +53,9 @@ class Sides:
         """The side that local workloads call out through; returns where it listens."""
         self._outward = outward = EgressListener(self._around, config.servers, config.user)
         accept = (
-            self._for_one(outward) if self._workloads is None else self._for_many(outward, self._workloads)
+            self._for_one(outward)
+            if self._workloads is None
+            else self._for_many(outward, self._workloads, len(config.servers))
         )
         return await self._stack.enter_async_context(
             listening(config.listen.address, accept, mode=config.mode)
@@ -82,14 +85,16 @@ class Sides:
         return lambda: outward.connection(sole)
 
     def _for_many(
-        self, outward: EgressListener, identities: WorkloadIdentities
+        self, outward: EgressListener, identities: WorkloadIdentities, servers: int
     ) -> Callable[[], asyncio.Protocol]:
         """A node: whoever connects is attested, and has the identity of its own workload."""
         check_kernel()
         made_with = MadeWith(
             self._around.clock, self._around.observer, self._registries.of, self._around.capacity.idle
         )
-        workloads = Workloads(self._tasks, identities.of_caller, made_with)
+        # As many as `descriptors.listeners_and_pools` counts on, however many workloads there are.
+        limits = WorkloadLimits(idle=self._around.capacity.idle * BUSY_WORKLOADS * servers)
+        workloads = Workloads(self._tasks, identities.of_caller, made_with, limits)
         self._stack.callback(workloads.close)
         # Half: what the mesh sends finds room however many local callers there are.
         connections = self._around.capacity.connections // 2

@@ -8,7 +8,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from types import TracebackType
-from typing import Any, Final, Self, TypeAlias, cast
+from typing import Any, Final, Protocol, Self, TypeAlias, cast
 
 import httptools
 
@@ -24,13 +24,42 @@ _INFORMATIONAL: Final = range(100, 200)
 _NOT_SPOKEN: Final = frozenset({b"HEAD", b"CONNECT"})
 
 
-class HttpClient:
-    """A pool of connections to one peer. The newest idle one is used first, so that spare ones age out."""
+class IdleRoom(Protocol):
+    """Room for idle connections that several pools share."""
 
-    def __init__(self, connect: Connector, *, idle_timeout: float = 60.0, max_idle: int = 64) -> None:
+    def take(self) -> bool:
+        """Whether one more may be idle; if so, it has its place."""
+
+    def give_back(self) -> None:
+        """One is idle no more."""
+
+
+class _NoLimit:
+    def take(self) -> bool:
+        return True
+
+    def give_back(self) -> None:
+        pass
+
+
+class HttpClient:
+    """A pool of connections to one peer. The newest idle one is used first, so that spare ones age out.
+
+    No more than `max_idle` are kept, and no more than there is `room` for.
+    """
+
+    def __init__(
+        self,
+        connect: Connector,
+        *,
+        idle_timeout: float = 60.0,
+        max_idle: int = 64,
+        room: IdleRoom | None = None,
+    ) -> None:
         self._connect = connect
         self._idle_timeout = idle_timeout
         self._max_idle = max_idle
+        self._room = room or _NoLimit()
         self._idle: list[ClientConnection] = []
         self._retired = False
 
@@ -67,12 +96,13 @@ class HttpClient:
 
     def _give_back(self, connection: "ClientConnection") -> None:
         connection.discard()
-        if self._retired or not connection.reusable or len(self._idle) >= self._max_idle:
+        full = self._retired or len(self._idle) >= self._max_idle
+        if full or not connection.reusable or not self._room.take():
             connection.abort()
             return
         self._idle = [other for other in self._idle if other.reusable]
         self._idle.append(connection)
-        connection.idle(self._idle_timeout)
+        connection.idle(self._idle_timeout, self._room.give_back)
 
 
 class Lease:
@@ -147,7 +177,8 @@ class ClientConnection(asyncio.Protocol):
         self._paused = False
         self._lost = False
         self._failure: Refused | None = None
-        self._deadline: asyncio.TimerHandle | None = None
+        self._deadline: asyncio.TimerHandle | None = None  # while it is idle
+        self._idle_over: Callable[[], None]
         self._head: ResponseHead | None = None
         self._complete = True
         self._keep_alive = True
@@ -204,8 +235,9 @@ class ClientConnection(asyncio.Protocol):
             self._paused = False
             self._transport.resume_reading()
 
-    def idle(self, timeout: float) -> None:
-        """Wait for the next request, at most `timeout` seconds."""
+    def idle(self, timeout: float, over: Callable[[], None]) -> None:
+        """Wait for the next request, at most `timeout` seconds; calls `over` once, however that ends."""
+        self._idle_over = over
         self._deadline = asyncio.get_running_loop().call_later(timeout, self.abort)
 
     def stop_idling(self) -> None:
@@ -213,6 +245,7 @@ class ClientConnection(asyncio.Protocol):
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
+            self._idle_over()
 
     def drain(self) -> None:
         """Take no request after the one that this connection is leased for; idle, end now with a goodbye."""

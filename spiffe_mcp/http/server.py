@@ -139,9 +139,12 @@ class ServerConnection(asyncio.Protocol):
             self._reply.keep_alive = False
 
     def finish(self) -> None:
-        """Close: idle, now and with a goodbye; otherwise when what runs has ended, or does not in time."""
+        """Close: now and with a goodbye if nothing runs; otherwise when that has ended, or does not in time.
+
+        A request of which only a part has come is not waited for: who would end what it begins?
+        """
         self.drain()
-        if self._task is None and self._idle:
+        if self._task is None and not self._closing:
             self._close()
         else:
             self._set_deadline(self._limits.linger_timeout, self.abort)

@@ -10,6 +10,7 @@ identity to call with. A connection ends when the process that opened it does.
 """
 
 import asyncio
+import logging
 from collections.abc import Callable, Hashable
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
@@ -27,6 +28,8 @@ from spiffe_mcp.mesh.snapshot import Snapshot
 from spiffe_mcp.mesh.workload import Workload
 from spiffe_mcp.mesh.workloads import Workloads
 from spiffe_mcp.workload.attestation import AcceptedSocket, Attested
+
+_LOG: Final = logging.getLogger(__name__)
 
 _UNATTESTED: Final = "unattested"  # one share for all of them
 
@@ -131,7 +134,13 @@ class _AttestedConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
-        self._inner = self._listener.inside(transport.get_extra_info("socket"), self._held, self._cut)
+        try:
+            self._inner = self._listener.inside(transport.get_extra_info("socket"), self._held, self._cut)
+        except Exception:  # noqa: BLE001  fail closed: whatever a fault of ours left undone, nobody is attested
+            # The event loop would log it too, and keep the connection, on which nobody sets a deadline.
+            _LOG.exception("a fault ends a local connection")
+            self._cut()
+            return
         self._inner.connection_made(transport)
 
     def data_received(self, data: bytes) -> None:

@@ -1,7 +1,8 @@
 """A limit that no one holder can use up: room for a number of things, shared by those who hold them.
 
 No holder may hold more than is still free, so one alone fills half of it, and what is left to the others is
-halved by each who does the same, but never gone. Pure.
+halved by each who does the same. So it takes many holders in league to leave nothing: eleven for room for
+1024 things, each of whom counts by itself. Pure.
 """
 
 from collections import Counter
@@ -27,3 +28,19 @@ class FairShare:
         self._held[holder] -= 1
         if not self._held[holder]:
             del self._held[holder]
+
+
+class Holder:
+    """The room as one holder sees it."""
+
+    def __init__(self, room: FairShare, holder: Hashable) -> None:
+        self._room = room
+        self._holder = holder
+
+    def take(self) -> bool:
+        """Whether this holder may have one more; if so, it has it."""
+        return self._room.take(self._holder)
+
+    def give_back(self) -> None:
+        """This holder has one less."""
+        self._room.give_back(self._holder)

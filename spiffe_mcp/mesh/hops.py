@@ -15,7 +15,7 @@ from typing import Self
 from spiffe_mcp.audit import Side
 from spiffe_mcp.errors import Reason, Refused
 from spiffe_mcp.http import HttpClient, Response
-from spiffe_mcp.http.client import ClientConnection, Lease
+from spiffe_mcp.http.client import ClientConnection, IdleRoom, Lease
 from spiffe_mcp.identity import SpiffeId
 from spiffe_mcp.mesh.capacity import IDLE
 from spiffe_mcp.mesh.egress import OutboundCall
@@ -44,10 +44,13 @@ class _Key:
 class Hops:
     """All pools of one egress."""
 
-    def __init__(self, live: LiveConnections, observer: Observer, idle: int = IDLE) -> None:
+    def __init__(
+        self, live: LiveConnections, observer: Observer, idle: int = IDLE, room: IdleRoom | None = None
+    ) -> None:
         self._live = live
         self._observer = observer
         self._idle = idle  # hops that are kept in each pool
+        self._room = room  # and in all pools together, also those of other workloads
         self._pools: dict[_Key, HttpClient] = {}
 
     async def lease(self, destination: Destination, snapshot: Snapshot) -> "Hop":
@@ -56,7 +59,9 @@ class Hops:
         pool = self._pools.get(key)
         if pool is None:
             self._retire_others(key.local)
-            pool = self._pools[key] = HttpClient(lambda: self._connect(key), max_idle=self._idle)
+            pool = self._pools[key] = HttpClient(
+                lambda: self._connect(key), max_idle=self._idle, room=self._room
+            )
         return Hop(await pool.lease(), snapshot)
 
     def close(self) -> None:

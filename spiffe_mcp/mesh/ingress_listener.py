@@ -200,6 +200,8 @@ class _PeerService:
             draft = self._draft(now, reply.peername)
             with recorded(self._around.log, draft) as record, recording.timed(record, "total"):
                 with self._interruption.possible():
+                    # The look at all live connections takes its time; no request waits for it to be refused.
+                    self._listener.peers.authorize(self._peer.spiffe_id)
                     server = self._listener.server_at(request.path)
                     permit = await self._admit(request, server, record, now)
                     ending = await self._relay(permit, server, reply, record)

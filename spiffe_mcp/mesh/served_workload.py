@@ -48,6 +48,8 @@ class ServedWorkload:
                 await self._serve(self._find())
             except Refused as refused:
                 self._say(refused)
+            except Exception:  # noqa: BLE001  a fault of ours must not take the other workloads with it
+                _LOG.exception("%s: no identity", self._name)
             await asyncio.sleep(self._pause)
 
     async def _serve(self, found: Found) -> None:

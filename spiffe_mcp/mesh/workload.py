@@ -19,6 +19,7 @@ from datetime import datetime
 from typing import Final
 
 from spiffe_mcp.errors import Reason, Refused
+from spiffe_mcp.http.client import IdleRoom
 from spiffe_mcp.identity.sources.source import IdentitySource
 from spiffe_mcp.identity.state import IdentityState
 from spiffe_mcp.mesh.capacity import IDLE
@@ -47,13 +48,15 @@ class WorkloadTimes:
 class MadeWith:
     """What the hops of each workload are made with.
 
-    `live` makes what watches over those of one identity; `idle` hops are kept in each pool.
+    `live` makes what watches over those of one identity; `idle` hops are kept in each pool, and of all pools
+    together as many as there is `room` for.
     """
 
     clock: Callable[[], datetime]
     observer: Observer
     live: Callable[[Snapshots], LiveConnections]
     idle: int = IDLE
+    room: IdleRoom | None = None
 
 
 class Workload:
@@ -75,7 +78,7 @@ class Workload:
         self._on_over = on_over
         self._snapshots = Snapshots(made_with.clock)
         self._live = made_with.live(self._snapshots)
-        self._hops = Hops(self._live, made_with.observer, made_with.idle)
+        self._hops = Hops(self._live, made_with.observer, made_with.idle, made_with.room)
         self._connections: set[Callable[[], None]] = set()
         self._refused: Refused | None = None  # why nothing is done in its name any more
         self._timer: asyncio.TimerHandle | None = None
@@ -88,9 +91,7 @@ class Workload:
     def start(self, tasks: asyncio.TaskGroup) -> None:
         """Follow its identity from now on, until it is over."""
         following = tasks.create_task(self._follow())
-        if self._process is not None:
-            process = self._process
-            following.add_done_callback(lambda _: process.close())  # not before: the task looks at it
+        following.add_done_callback(self._let_go)
         self._running = [following, tasks.create_task(self._live.run())]
 
     def recheck(self) -> None:
@@ -188,10 +189,17 @@ class Workload:
         self._set_timer(None)
         for task in self._running:
             task.cancel()
+        if all(task.done() for task in self._running[:1]):  # who follows; else when that has ended
+            self._let_go()
         self._hops.close()
         for cut in tuple(self._connections):
             cut()
         self._on_over(refused)
+
+    def _let_go(self, _: object = None) -> None:
+        """Close the process once nobody looks at it any more: neither who follows, nor who calls."""
+        if self._is_over and self._process is not None:
+            self._process.close()
 
     def _set_timer(self, seconds: float | None, refused: Refused | None = None) -> None:
         if self._timer is not None:

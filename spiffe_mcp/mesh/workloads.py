@@ -11,12 +11,13 @@ Bounded, and no user of the node can take all of it: `fair_share`.
 import asyncio
 import logging
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from spiffe_mcp.errors import Reason, Refused
 from spiffe_mcp.identity.sources.source import IdentitySource
-from spiffe_mcp.mesh.fair_share import FairShare
+from spiffe_mcp.mesh.capacity import IDLE
+from spiffe_mcp.mesh.fair_share import FairShare, Holder
 from spiffe_mcp.mesh.workload import MadeWith, Workload, WorkloadTimes
 from spiffe_mcp.workload.attestation import Attested
 
@@ -29,6 +30,7 @@ class WorkloadLimits:
     """How many workloads, and for how long each."""
 
     workloads: int = MAX_WORKLOADS
+    idle: int = 16 * IDLE  # hops of all of them that nothing runs on
     times: WorkloadTimes = field(default_factory=WorkloadTimes)
 
 
@@ -48,6 +50,7 @@ class Workloads:
         self._limits = limits or WorkloadLimits()
         self._workloads: dict[Hashable, Workload] = {}
         self._room = FairShare(self._limits.workloads)
+        self._idle = FairShare(self._limits.idle)
 
     def __len__(self) -> int:
         return len(self._workloads)
@@ -83,7 +86,7 @@ class Workloads:
         workload = Workload(
             source,
             process,
-            made_with=self._made_with,
+            made_with=replace(self._made_with, room=Holder(self._idle, caller.holder)),
             times=self._limits.times,
             on_over=self._forgetting(caller),
         )

@@ -59,6 +59,7 @@ class TlsRelay:
                 finally:
                     server.close()
                     self.cut()
+                    await asyncio.sleep(0)  # the loop closes what was aborted in its next turn
 
     def cut(self) -> None:
         """End every connection now."""

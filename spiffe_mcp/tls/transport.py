@@ -170,12 +170,10 @@ class TlsProtocol(asyncio.Protocol, asyncio.Transport):
         try:
             plaintext = step()
         except Refused as refused:
-            self._flush()
             self._refuse(refused)
             return
         except Exception:  # noqa: BLE001  fail closed: whatever a fault of ours left undone, nobody is verified
             _LOG.exception("a fault ends a connection")
-            self._flush()
             self._refuse(Refused(Reason.TLS_HANDSHAKE, "a fault of this side"))
             return
         self._flush()
@@ -212,6 +210,7 @@ class TlsProtocol(asyncio.Protocol, asyncio.Transport):
             if self._inner is None:
                 self._on_refused(self._socket.get_extra_info("peername"), refused)
         self._handshake_over()
+        self._flush()  # an alert, perhaps: whoever is told has been recorded by then
         self._socket.close()  # and no goodbye: the peer must not take this for a good end
         self._set_deadline(self.abort)  # should the peer not even take the alert
 

@@ -26,7 +26,7 @@ from typing import Final, Protocol
 
 from spiffe_mcp.errors import Reason, Refused
 from spiffe_mcp.workload.cgroup import MAX_BYTES, PodUid, pod_uid
-from spiffe_mcp.workload.process import GONE, Process
+from spiffe_mcp.workload.process import GONE, Owner, Process
 
 SO_PEERPIDFD: Final = 77  # asm-generic/socket.h; the `socket` module has no name for it yet
 _UCRED: Final = struct.Struct("iII")  # struct ucred of unix(7): pid, uid, gid
@@ -88,7 +88,7 @@ def attest(connection: AcceptedSocket, pods: Pods | None) -> Attested:
     pid, uid, gid = _UCRED.unpack(credentials)
     if pid <= 0:  # (2)
         raise Refused(Reason.WORKLOAD_PID_UNKNOWN, f"uid {uid}: outside the agent's PID namespace")
-    process = Process(pid, _peer_pidfd(connection, pid))  # (3)
+    process = Process(pid, _peer_pidfd(connection, pid), Owner(uid, gid))  # (3)
     try:
         pod = None if pods is None else pods.of(pid)  # (4)
         process.check_alive()  # (5)

@@ -9,6 +9,9 @@ The names of the kubelet, by its two drivers, in either version of control group
     8:memory:/kubepods/burstable/pod<uid>/<container>                                             cgroupfs
     0::/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod<uid>.slice/<container>     systemd
 
+systemd hands every user who is logged in a group of his own, and what he makes below it he names as he likes
+too, though he is in no pod: no name counts there.
+
 A prefix stands before them where Kubernetes itself runs in a container; and where the reader has a control
 group namespace of its own (the agent in a pod), paths begin with `/..` and what is above the pod may be
 missing.
@@ -29,6 +32,8 @@ _CGROUPFS: Final = re.compile(rf"pod(?P<uid>{_UID})")
 _SYSTEMD: Final = re.compile(rf"(?:[a-z0-9]+-)*kubepods(?:-[a-z]+)?-pod(?P<uid>{_UID})\.slice")
 # What would be a pod's group in a form that is not known here: of a static pod, say, whose UID is a hash.
 _POD_LIKE: Final = re.compile(r"pod[0-9a-fA-F]{8}.*|.*kubepods.*-pod.*")
+# What systemd delegates to a user of the node (systemd.resource-control(5), "Delegate").
+_USERS: Final = re.compile(r"user\.slice|user@[0-9]+\.service")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +72,15 @@ def _uids(line: str) -> set[PodUid]:
     if matched is None:
         raise Refused(Reason.WORKLOAD_CGROUP, f"not a line of /proc/<pid>/cgroup: {line[:200]!a}")
     # containerd with the other driver than the kubelet's writes `<slice>:cri-containerd:<container>`.
-    return {uid for name in re.split("[/:]", matched[1]) if (uid := _uid(name)) is not None}
+    found: set[PodUid] = set()
+    of_a_user = False
+    for name in re.split("[/:]", matched[1]):
+        of_a_user = of_a_user or (not found and _USERS.fullmatch(name) is not None)
+        if (uid := _uid(name)) is not None:
+            found.add(uid)
+    if found and of_a_user:
+        raise Refused(Reason.WORKLOAD_CGROUP, "a pod's name below the group of a user of the node")
+    return found
 
 
 def _uid(name: str) -> PodUid | None:

@@ -19,11 +19,11 @@ from pathlib import Path
 from typing import Final
 
 from spiffe_mcp.errors import Reason, Refused
-from spiffe_mcp.workload.process import Process
+from spiffe_mcp.workload.process import Owner, Process
 
 _MAX_BYTES: Final = 32
+_MAX_PID: Final = 2**31 - 1  # what a pid_t holds; Linux itself stops at 2^22 (proc(5))
 _NUMBER: Final = re.compile(rb"[1-9][0-9]{0,9}\n?")
-_UID_LINE: Final = re.compile(r"^Uid:\t[0-9]+\t([0-9]+)\t", re.MULTILINE)  # the effective one (proc(5))
 # Both times are those of the kernel's tick: up to 10 ms behind.
 _TICK_SECONDS: Final = 0.05
 _START_TIME: Final = 22 - 3  # field 22 of /proc/<pid>/stat, counted from behind the name (proc(5))
@@ -34,7 +34,7 @@ def named_process(path: Path) -> Process:
     number, written = _read(path)
     process = Process.open(number)  # (1)
     try:
-        _check_owner(path, written, _user_of(number))  # (2)
+        _check_owner(path, written, Owner.of(number).uid)  # (2)
         _check_age(path, written, number)  # (3)
         process.check_alive()  # (4)
     except BaseException:
@@ -55,7 +55,7 @@ def _read(path: Path) -> tuple[int, os.stat_result]:
             os.close(descriptor)
     except OSError as error:
         raise Refused(Reason.WORKLOAD_PID_FILE, f"{path}: {error.strerror}") from None
-    if not _NUMBER.fullmatch(text):
+    if not _NUMBER.fullmatch(text) or int(text) > _MAX_PID:
         raise Refused(Reason.WORKLOAD_PID_FILE, f"{path}: does not hold one PID")
     return int(text), status
 
@@ -72,24 +72,17 @@ def _check_age(path: Path, file: os.stat_result, pid: int) -> None:
         raise Refused(Reason.WORKLOAD_PID_FILE, f"{path}: pid {pid} is younger than the file")
 
 
-def _user_of(pid: int) -> int:
-    found = _UID_LINE.search(_proc(pid, "status"))
-    if found is None:
-        raise Refused(Reason.WORKLOAD_PID_FILE, f"pid {pid}: its user cannot be told")
-    return int(found[1])
-
-
 def _started(pid: int) -> float:
     """When the process began, in seconds since 1970, by today's clock."""
     # The name stands in parentheses and may hold any character: what follows it begins after the last one.
-    fields = _proc(pid, "stat").rpartition(")")[2].split()
+    fields = _stat(pid).rpartition(")")[2].split()
     since_boot = int(fields[_START_TIME]) / os.sysconf("SC_CLK_TCK")
     age = time.clock_gettime(time.CLOCK_BOOTTIME) - since_boot
     return time.clock_gettime(time.CLOCK_REALTIME) - age
 
 
-def _proc(pid: int, name: str) -> str:
+def _stat(pid: int) -> str:
     try:
-        return Path(f"/proc/{pid}/{name}").read_text("utf-8", "replace")
+        return Path(f"/proc/{pid}/stat").read_text("utf-8", "replace")
     except OSError as error:
         raise Refused(Reason.WORKLOAD_EXITED, f"pid {pid}: {error.strerror}") from None

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from spiffe_mcp.agent.registries import Registries
 from spiffe_mcp.errors import Reason, Refused
 from spiffe_mcp.mesh.routes import Address
 from tests.fakes import commands
@@ -75,6 +76,21 @@ async def test_a_peer_that_is_taken_off_the_list_is_cut_at_once_and_the_others_a
         refused = await mesh.reviewer.ask(call("echo", text="let me in"))
         assert (refused.status, refused.reason) == (403, Reason.TLS_REJECTED.code)
         await still_works(mesh)
+
+
+async def test_a_peer_that_is_not_cut_yet_is_refused_all_the_same(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Thousands of chains are verified again before the last connection is looked at."""
+    async with running_mesh(folder, egresses=(PLANNER,)) as mesh, mesh.hop(PLANNER).connected() as live:
+        hop = mesh.hop(PLANNER)
+        assert (await live.exchange(hop.signed(call("hidden")))).status == 200
+        await rest_of(live)
+        monkeypatch.setattr(Registries, "recheck", lambda _: None)
+        mesh.reconfigure("ingress", peers(REVIEWER))
+        assert (await live.exchange(hop.signed(call("hidden")))).status == 403
+        assert Reason.ID_NOT_AUTHORIZED.code.encode() in await rest_of(live)
+        assert mesh.log("ingress").records()[-1]["reason"] == Reason.ID_NOT_AUTHORIZED.code
 
 
 async def test_a_peer_that_is_put_on_the_list_is_let_in(folder: Path) -> None:

@@ -2,8 +2,9 @@
 
 import asyncio
 import json
+import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import pytest
 from prometheus_client import CollectorRegistry, Gauge
@@ -127,6 +128,21 @@ async def test_silent_strangers_keep_no_probe_out() -> None:
             assert await silent[0][0].read() == b""  # the oldest gave way
         for _, writer in silent:
             writer.close()
+
+
+async def test_a_flood_that_comes_at_once_finds_no_more_room() -> None:
+    async with endpoint() as asked:
+        host, port = asked.url.removeprefix("http://").rsplit(":", 1)
+        # All are there before the endpoint has a turn: it takes many in one.
+        flood = [socket.create_connection((host, int(port))) for _ in range(4 * admin.MAX_CONNECTIONS)]
+        for connection in flood[: -admin.MAX_CONNECTIONS]:
+            connection.settimeout(0)
+            async with asyncio.timeout(admin.IDLE_SECONDS / 2):  # and not because they were idle
+                with suppress(ConnectionResetError):
+                    assert await asyncio.get_running_loop().sock_recv(connection, 1) == b""
+        assert (await asked.ask("/healthz"))[0] == 200
+        for connection in flood:
+            connection.close()
 
 
 async def test_an_address_that_is_taken_is_said() -> None:

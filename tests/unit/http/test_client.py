@@ -122,6 +122,48 @@ async def test_no_more_than_so_many_connections_are_kept() -> None:
         assert [connection.reusable for connection in peer.connections] == [False, True]
 
 
+class OneSeat:
+    """Room for one idle connection."""
+
+    def __init__(self) -> None:
+        self.free = 1
+
+    def take(self) -> bool:
+        if not self.free:
+            return False
+        self.free -= 1
+        return True
+
+    def give_back(self) -> None:
+        self.free += 1
+
+
+async def test_pools_keep_no_more_than_their_common_room() -> None:
+    room = OneSeat()
+    async with serving() as running, served(running, room=room) as one, served(running, room=room) as other:
+        for peer in (one, other):
+            await fetch(peer.client, GET)
+        assert [peer.connections[0].reusable for peer in (one, other)] == [True, False]
+        async with await one.client.send(GET) as busy:
+            assert room.free == 1, "one that is used is not idle"
+            await busy.body(100)
+        assert room.free == 0
+        one.client.retire()
+        assert room.free == 1
+
+
+async def test_an_idle_connection_that_is_lost_makes_room() -> None:
+    room = OneSeat()
+    limits = Limits(idle_timeout=0.02)
+    async with serving(limits=limits) as running, served(running, room=room) as peer:
+        await fetch(peer.client, GET)
+        assert room.free == 0
+        await until(lambda: peer.connections[0]._lost)
+        assert room.free == 1
+        peer.client.retire()
+        assert room.free == 1, "once only"
+
+
 async def test_a_connection_that_the_peer_closed_while_idle_is_not_used() -> None:
     async with serving(limits=Limits(idle_timeout=0.02)) as running, served(running) as peer:
         await fetch(peer.client)

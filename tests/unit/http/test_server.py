@@ -506,6 +506,18 @@ async def test_an_idle_connection_that_is_finished_closes_now() -> None:
         assert await wire.rest() == b""
 
 
+async def test_a_request_that_is_still_coming_when_its_connection_is_finished_is_not_answered() -> None:
+    """Nobody watches over the connection any more: an answer could go on for as long as it likes."""
+    async with serving(Endless()) as running, running.wire() as wire:
+        wire.say(GET[:-2])
+        [connection] = running.connections
+        await until(lambda: not connection._idle)
+        connection.finish()
+        wire.say(GET[-2:])
+        assert await wire.rest() == b""
+        assert running.service.requests == []
+
+
 async def test_a_handler_that_does_not_end_with_its_connection_is_cancelled() -> None:
     handler = Endless()
     async with serving(handler, limits=Limits(linger_timeout=0.05)) as running, running.wire() as wire:

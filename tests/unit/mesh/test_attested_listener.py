@@ -210,6 +210,21 @@ async def test_no_user_takes_all_connections_and_the_refused_are_recorded(
         client.close()
 
 
+async def test_a_fault_of_ours_ends_the_connection(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Kept, it would be a descriptor that anybody can take and nobody gives back."""
+
+    def fault() -> Attested:
+        raise RuntimeError("a fault")
+
+    async with node(tmp_path) as on:
+        on.attest = fault
+        reader, writer = await asyncio.open_unix_connection(str(on.path))
+        async with asyncio.timeout(10):
+            assert await reader.read() == b""
+        writer.close()
+    assert "a fault ends a local connection" in caplog.text
+
+
 async def test_a_connection_that_ends_makes_room(tmp_path: Path, child: subprocess.Popen[bytes]) -> None:
     async with node(tmp_path, connections=2) as on:
         on.attest = of(child)

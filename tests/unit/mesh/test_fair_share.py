@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spiffe_mcp.mesh.fair_share import FairShare
+from spiffe_mcp.mesh.fair_share import FairShare, Holder
 
 
 def fill(room: FairShare, holder: str) -> int:
@@ -21,6 +21,13 @@ def test_one_alone_fills_half() -> None:
 def test_what_is_left_is_halved_by_each() -> None:
     room = FairShare(16)
     assert [fill(room, holder) for holder in "abcd"] == [8, 4, 2, 1]
+
+
+def test_only_many_in_league_leave_nothing() -> None:
+    room = FairShare(1024)
+    for holder in "abcdefghij":
+        fill(room, holder)
+    assert [fill(room, "k"), fill(room, "l")] == [1, 0]
 
 
 def test_what_is_given_back_can_be_taken_again() -> None:
@@ -49,3 +56,11 @@ def test_no_order_of_taking_and_giving_back_breaks_the_limits(
             room.give_back(holder)
             held[holder] -= 1
         assert sum(held.values()) <= limit
+
+
+def test_a_holder_takes_and_gives_back_for_itself() -> None:
+    room = FairShare(4)
+    a, b = Holder(room, "a"), Holder(room, "b")
+    assert [a.take(), a.take(), a.take(), b.take()] == [True, True, False, True]
+    a.give_back()
+    assert a.take()

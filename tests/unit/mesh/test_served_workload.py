@@ -87,3 +87,18 @@ async def test_an_identity_that_is_withdrawn_may_come_back() -> None:
             workload.snapshots.current(NOW)
         source.feed.publish(STATE)
         assert (await workload.snapshots.first()).identity is STATE
+
+
+async def test_a_fault_of_ours_is_logged_and_harms_no_other(caplog: pytest.LogCaptureFixture) -> None:
+    """It runs among the tasks of the whole agent."""
+    source = FakeSource()
+    source.feed.publish(STATE)
+
+    def find() -> Found:
+        if not caplog.records:
+            raise RuntimeError("a fault")
+        return Found(source, lambda: None)
+
+    async with serving(find) as workload, asyncio.timeout(10):
+        assert (await workload.snapshots.first()).identity is STATE
+    assert "a fault" in caplog.text

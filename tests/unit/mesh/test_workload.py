@@ -214,3 +214,17 @@ async def test_an_end_is_told_once() -> None:
         for _ in range(2):
             run.workload.end(Refused(Reason.IDENTITY_UNAVAILABLE))
         assert (len(run.why), run.cuts) == (1, [1])
+
+
+async def test_a_source_that_has_given_up_on_a_living_process_says_why_until_the_process_ends() -> None:
+    """The process is still looked at, though nobody follows its identity any more."""
+    with processes.child() as alive:
+        async with running(process=Process.open(alive.pid)) as run:
+            run.connect()
+            run.source.fail(Refused(Reason.BROKER_REJECTED, "no"))
+            await asyncio.wait(run.workload._running[:1])
+            assert await run.refusal() is Reason.BROKER_REJECTED
+            assert run.workload.holds()
+            processes.end(alive)
+            assert not run.workload.holds()
+            assert run.why[0].reason is Reason.WORKLOAD_EXITED

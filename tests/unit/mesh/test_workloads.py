@@ -30,8 +30,9 @@ POD, OTHER_POD = (
 class Node:
     """Workloads, and every source that was made, in order."""
 
-    def __init__(self, tasks: asyncio.TaskGroup, limit: int, idle: float) -> None:
-        limits = WorkloadLimits(workloads=limit, times=WorkloadTimes(first_identity=0.01, idle=idle))
+    def __init__(self, tasks: asyncio.TaskGroup, limit: int, idle: float, idle_hops: int) -> None:
+        times = WorkloadTimes(first_identity=0.01, idle=idle)
+        limits = WorkloadLimits(workloads=limit, idle=idle_hops, times=times)
         self.made: list[FakeSource] = []
         self.workloads = Workloads(tasks, self._source, MADE_WITH, limits)
 
@@ -41,9 +42,9 @@ class Node:
 
 
 @asynccontextmanager
-async def node(limit: int = 100, idle: float = 60) -> AsyncIterator[Node]:
+async def node(limit: int = 100, idle: float = 60, idle_hops: int = 8) -> AsyncIterator[Node]:
     async with asyncio.TaskGroup() as tasks:
-        running = Node(tasks, limit, idle)
+        running = Node(tasks, limit, idle, idle_hops)
         yield running
         running.workloads.close()
         assert len(running.workloads) == 0
@@ -214,3 +215,16 @@ async def test_the_room_of_a_workload_that_is_over_is_free_again(caller: Callers
         while len(on.workloads):  # noqa: ASYNC110  an end has no event here
             await asyncio.sleep(0)
         on.workloads.of(caller.new()[0])
+
+
+async def test_all_workloads_of_a_user_share_the_room_for_idle_hops(caller: Callers) -> None:
+    """Each by itself keeps a few, but a user may have hundreds of processes."""
+    async with node(idle_hops=8) as on:
+        rooms = [on.workloads.of(caller.new(uid)[0])._hops._room for uid in (1001, 1001, 1002)]
+        first, second, other = [room for room in rooms if room is not None]
+        assert [first.take(), second.take(), first.take(), second.take(), first.take()] == [True] * 4 + [
+            False
+        ]
+        assert other.take()
+        second.give_back()
+        assert first.take()

@@ -422,3 +422,46 @@ async def test_asyncio_s_own_tls_client_is_served(tmp_path: Any) -> None:
         writer.close()
         await writer.wait_closed()
         await server.lost.wait()
+
+
+class Wire(asyncio.Transport):
+    """A transport without a network: what is done to it stands in `events`, in order."""
+
+    def __init__(self, events: list[str]) -> None:
+        super().__init__()
+        self.events = events
+        self.written = bytearray()
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self.events.append("write")
+        self.written += data
+
+    def close(self) -> None:
+        self.events.append("close")
+
+    def is_closing(self) -> bool:
+        return "close" in self.events
+
+    def abort(self) -> None:
+        self.events.append("abort")
+
+
+async def test_a_refusal_is_recorded_before_the_refused_peer_can_know_of_it() -> None:
+    """Should this process end right then, it is not the evidence that is missing."""
+    events: list[str] = []
+    server, stranger = identity("/server"), identity("/stranger")
+    protocol = TlsProtocol(
+        server.accept(allowed("spiffe://a.test/client")),
+        on_secured=Inside,
+        on_refused=lambda *_: events.append("recorded"),
+    )
+    wire = Wire(events)
+    protocol.connection_made(wire)
+    client = stranger.connect(server.state.svid.spiffe_id)
+    client.start()
+    protocol.data_received(client.outgoing())
+    client.receive(bytes(wire.written))
+    events.clear()
+    protocol.data_received(client.outgoing())
+    assert events == ["recorded", "write", "close"]
+    protocol.connection_lost(None)

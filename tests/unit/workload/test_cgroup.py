@@ -30,6 +30,7 @@ PODS = {
     "seen from a namespace of its own": f"0::/../../{SLICE}/cri-containerd-{CONTAINER}.scope",
     "seen from a namespace of its own, v1": f"2:pids:/../pod{UID}/{CONTAINER}",
     "in a group below its container's": f"0::/kubepods.slice/{SLICE}/cri-containerd-{CONTAINER}.scope/init",
+    "systemd in a container": f"0::/kubepods.slice/{SLICE}/x.scope/user.slice/user@0.service/init.scope",
     "a removed container": f"0::/kubepods.slice/{SLICE}/cri-containerd-{CONTAINER}.scope (deleted)",
     "the same pod twice": f"0::/kubepods/pod{UID}/{CONTAINER}/kubepods/pod{UID}/{CONTAINER}",
     "the same pod in both spellings": f"2:pids:/kubepods/pod{UID}/x\n0::/{SLICE}/x",
@@ -48,6 +49,15 @@ NO_PODS = {
     "a pod's name inside another name": f"0::/x-pod{UID}/{CONTAINER}",
     "a pod's slice of something else": f"0::/system-pod{UNDERSCORES}.slice",
     "a pod's name among the controllers": f"4:pod{UID}:/",
+}
+# A user of the node may make groups below these, and go into them, and is in no pod.
+USERS_OWN = {
+    "of a login": f"0::/user.slice/user-1000.slice/user@1000.service/pod{UID}",
+    "as the kubelet would": f"0::/user.slice/user-1000.slice/user@1000.service/app.slice/kubepods/pod{UID}/x",
+    "as systemd would": f"0::/user.slice/user-1000.slice/user@1000.service/{SLICE}/x.scope",
+    "of a manager moved elsewhere": f"0::/other.slice/user@1000.service/pod{UID}",
+    "seen from a namespace of the reader's": f"0::/../../../user.slice/user-1000.slice/pod{UID}/x",
+    "in one hierarchy of two": f"2:pids:/kubepods/pod{UID}/x\n1:name=systemd:/user.slice/pod{UID}",
 }
 
 SEVERAL = {
@@ -107,6 +117,11 @@ def test_a_process_that_seems_to_be_in_two_pods_is_refused(text: str) -> None:
 
 @pytest.mark.parametrize("text", MALFORMED.values(), ids=MALFORMED)
 def test_what_is_not_understood_is_refused_and_not_passed_over(text: str) -> None:
+    assert refusal(text.encode()) is Reason.WORKLOAD_CGROUP
+
+
+@pytest.mark.parametrize("text", USERS_OWN.values(), ids=USERS_OWN)
+def test_a_user_of_the_node_is_in_no_pod_whatever_its_group_is_called(text: str) -> None:
     assert refusal(text.encode()) is Reason.WORKLOAD_CGROUP
 
 

@@ -1,13 +1,14 @@
 """A source that was asked by number says nothing of whoever has the number next."""
 
 import asyncio
+import os
 
 import pytest
 
 from spiffe_mcp.errors import Reason, Refused
 from spiffe_mcp.identity.state import IdentityState
 from spiffe_mcp.workload.living import LivingSource
-from spiffe_mcp.workload.process import Process
+from spiffe_mcp.workload.process import Owner, Process
 from tests.exchange.playbook import BUNDLES, PLANNER
 from tests.fakes.identity_source import FakeSource
 from tests.fakes.processes import child, end, ended
@@ -70,4 +71,20 @@ async def test_what_ends_the_source_ends_it() -> None:
         with pytest.raises(BaseExceptionGroup) as group:
             await LivingSource(source, process).run()
         assert reason(group.value) is Reason.BROKER_REJECTED
+        process.close()
+
+
+async def test_a_state_that_comes_after_the_process_has_become_another_user_does_not() -> None:
+    """By a set-user-ID program, say: the source was told of that user, the connection is of the first."""
+    source = FakeSource()
+    with child() as running:
+        owner = Owner.of(running.pid)
+        process = Process(running.pid, os.pidfd_open(running.pid), owner._replace(uid=owner.uid + 1))
+        living = LivingSource(source, process)
+        source.feed.publish(STATE)
+        assert living.current is None
+        for asked in (living.wait_ready(), anext(living.states())):
+            with pytest.raises(Refused) as refused:
+                await asked
+            assert refused.value.reason is Reason.WORKLOAD_UNATTESTED
         process.close()

@@ -59,6 +59,8 @@ def test_a_process_is_named(file: Path, child: subprocess.Popen[bytes]) -> None:
         "01",
         "\u0661",
         "99999999999",
+        "9999999999",
+        "2147483648",
         "pid",
         "1" * 100,
     ],

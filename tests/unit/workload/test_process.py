@@ -3,6 +3,7 @@
 import asyncio
 import os
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from spiffe_mcp.errors import Reason, Refused
-from spiffe_mcp.workload.process import Process
+from spiffe_mcp.workload.process import Owner, Process
 
 
 @pytest.fixture
@@ -53,6 +54,56 @@ def test_a_zombie_is_not_alive(child: subprocess.Popen[bytes]) -> None:
     child.kill()
     os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)  # it has ended, and nobody has taken note
     assert not process.alive()
+    process.close()
+
+
+def test_a_process_that_acts_as_who_it_was_is_unchanged(child: subprocess.Popen[bytes]) -> None:
+    process = Process(child.pid, os.pidfd_open(child.pid), Owner.of(child.pid))
+    assert Owner.of(child.pid) == (os.geteuid(), os.getegid())
+    process.check_unchanged()
+    process.close()
+
+
+@pytest.mark.parametrize("changed", ["uid", "gid"])
+def test_a_process_that_acts_as_another_is_not(child: subprocess.Popen[bytes], changed: str) -> None:
+    """Neither is the same process, held once more."""
+    owner = Owner.of(child.pid)
+    before = owner._replace(**{changed: 4711})
+    process = Process(child.pid, os.pidfd_open(child.pid), before)
+    for held in (process, process.duplicate()):
+        held.check_alive()
+        with pytest.raises(Refused) as refused:
+            held.check_unchanged()
+        assert refused.value.reason is Reason.WORKLOAD_UNATTESTED
+        held.close()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may become another user")
+def test_what_counts_is_who_it_acts_as() -> None:
+    """As a set-user-ID program does: the real user stays, the effective one is another (credentials(7))."""
+    become = "import os, sys; sys.stdin.read(1); os.seteuid(1001); print(flush=True); sys.stdin.read()"
+    with subprocess.Popen(
+        [sys.executable, "-c", become], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as running:
+        assert running.stdin is not None
+        assert running.stdout is not None
+        process = Process(running.pid, os.pidfd_open(running.pid), Owner.of(running.pid))
+        process.check_unchanged()
+        running.stdin.write(b".")
+        running.stdin.flush()
+        running.stdout.readline()
+        with pytest.raises(Refused) as refused:
+            process.check_unchanged()
+        assert refused.value.reason is Reason.WORKLOAD_UNATTESTED
+        process.close()
+
+
+def test_the_end_of_a_process_is_the_reason_before_its_user(child: subprocess.Popen[bytes]) -> None:
+    process = Process(child.pid, os.pidfd_open(child.pid), Owner.of(child.pid))
+    end(child)
+    with pytest.raises(Refused) as refused:
+        process.check_unchanged()
+    assert refused.value.reason is Reason.WORKLOAD_EXITED
     process.close()
 
 
