@@ -25,8 +25,9 @@ from spiffe_mcp.identity.wanted import Wanted
 FIRST_PAUSE_SECONDS: Final = 0.1
 LONGEST_PAUSE_SECONDS: Final = 0.9  # so that an outage ends for us within a second of its end
 REFRESH: Final = timedelta(seconds=9)  # an answer takes its time too, and keys have to be gone within ten
-# SPIRE looks for a new pod for half a minute before it answers.
-ANSWER_SECONDS: Final = 60.0
+# For the first answer. SPIRE's `k8s` attestor may look for a new pod for half a minute; whoever is silent for
+# longer has lost the subscription, and will not answer it.
+ANSWER: Final = timedelta(seconds=60)
 
 _RANDOM: Final = SystemRandom()
 
@@ -52,7 +53,7 @@ class Watcher:
     """An `IdentitySource` on an `Api`.
 
     `wanted`, `clock` and `on_event` are those of `HeldIdentity`. `refresh` is the longest time between two
-    subscriptions; None lets one last as long as it will.
+    subscriptions; None lets one last as long as it will. `answer` is how long the first answer may take.
     """
 
     def __init__(
@@ -63,8 +64,10 @@ class Watcher:
         clock: Callable[[], datetime],
         on_event: Callable[[SourceEvent], None],
         refresh: timedelta | None,
+        answer: timedelta = ANSWER,
     ) -> None:
         self._api = api
+        self._answer = answer
         self._refresh = refresh
         self._held = HeldIdentity(wanted=wanted, clock=clock, on_event=on_event)
 
@@ -145,8 +148,10 @@ class Watcher:
 
     async def _ends(self, newest: "_Subscription") -> bool:
         """Whether it has ended when the next one is due."""
-        if not await _comes(newest.heard.answered, ANSWER_SECONDS):
-            self._held.report(Disconnected("DEADLINE_EXCEEDED", f"no answer within {ANSWER_SECONDS:g} s"))
+        if not await _comes(newest.heard.answered, self._answer.total_seconds()):
+            # Away, and no more than that: what was said last stays in force, and so does who still says it.
+            outage = grpc.StatusCode.DEADLINE_EXCEEDED.name
+            self._held.report(Disconnected(outage, f"no answer within {self._answer}"))
         elif await _comes(newest.heard.doubted_or_over, self._until_refresh()) and not newest.task.done():
             # One bundle may have put all workloads of the node in doubt.
             pause = _RANDOM.uniform(FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS)

@@ -17,6 +17,7 @@ from spiffe_mcp.identity.sources.events import (
     Ending,
     Reconnected,
     Rejected,
+    SourceEvent,
     Updated,
 )
 from spiffe_mcp.identity.sources.held import Message, NotIssued
@@ -28,6 +29,7 @@ from tests.fakes.watch import PATIENCE, Clock, Watch
 
 CA = MiniCa("a.test")
 SOON = timedelta(milliseconds=20)
+PROMPTLY = timedelta(milliseconds=200)  # a test that answers does so at once
 
 
 def update(path: str = "/w", *, federated: dict[str, bytes] | None = None, **deviations: object) -> Update:
@@ -90,16 +92,19 @@ class ScriptedApi:
         self._news = asyncio.Event()
 
 
-def watching(api: ScriptedApi, refresh: timedelta | None = None, clock: Clock | None = None) -> Watch:
-    time = clock or Clock(NOW)
-    return Watch(lambda hear: Watcher(api, wanted=FirstOffered(), clock=time, on_event=hear, refresh=refresh))
+def watching(api: ScriptedApi, refresh: timedelta | None = None, answer: timedelta = watcher.ANSWER) -> Watch:
+    def made(hear: Callable[[SourceEvent], None]) -> Watcher:
+        time, wanted = Clock(NOW), FirstOffered()
+        return Watcher(api, wanted=wanted, clock=time, on_event=hear, refresh=refresh, answer=answer)
+
+    return Watch(made)
 
 
 @asynccontextmanager
 async def watched(
-    api: ScriptedApi, refresh: timedelta | None = None, clock: Clock | None = None
+    api: ScriptedApi, refresh: timedelta | None = None, answer: timedelta = watcher.ANSWER
 ) -> AsyncIterator[Watch]:
-    async with watching(api, refresh, clock).running() as watch:
+    async with watching(api, refresh, answer).running() as watch:
         yield watch
 
 
@@ -109,12 +114,6 @@ def api(monkeypatch: pytest.MonkeyPatch) -> ScriptedApi:
     monkeypatch.setattr(watcher, "FIRST_PAUSE_SECONDS", 0.0)
     monkeypatch.setattr(watcher, "LONGEST_PAUSE_SECONDS", SOON.total_seconds())
     return ScriptedApi()
-
-
-@pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody is waited for."""
-    monkeypatch.setattr(watcher, "ANSWER_SECONDS", SOON.total_seconds())
 
 
 async def test_a_subscription_lasts_as_long_as_it_will_where_none_is_due() -> None:
@@ -223,15 +222,15 @@ async def test_an_empty_list_that_takes_nothing_away_is_no_cause_to_ask(api: Scr
 
 
 async def test_a_subscription_that_is_never_answered_is_an_outage_and_another_is_made(
-    api: ScriptedApi, impatient: None
+    api: ScriptedApi,
 ) -> None:
-    async with watched(api) as watch:
+    async with watched(api, answer=PROMPTLY) as watch:
         hung = await api.nth(1)
         assert (await watch.next(Disconnected)).code == "DEADLINE_EXCEEDED"
         await api.nth(2)
         assert hung.ended.cancelled()
         await api.nth(4)
-        assert api.open == 1
+        await api.until(lambda: api.open == 1)
         assert [type(event) for event in watch.said] == [Disconnected], "an outage is told once"
         api.subscriptions[-1].take(update())
         await watch.first(Updated)
@@ -239,14 +238,14 @@ async def test_a_subscription_that_is_never_answered_is_an_outage_and_another_is
 
 
 async def test_a_refresh_that_is_never_answered_leaves_the_older_subscription_in_force(
-    api: ScriptedApi, impatient: None
+    api: ScriptedApi,
 ) -> None:
-    async with watched(api, SOON) as watch:
+    async with watched(api, SOON, answer=PROMPTLY) as watch:
         first = await api.nth(1)
         first.take(update("/old"))
         state = await watch.updated()
         await api.nth(4)
-        assert api.open == 2, "those that hang are given up, one by one"
+        await api.until(lambda: api.open == 2)  # those that hang are given up, one by one
         assert watch.current is state
         first.take(update("/new"))
         assert watch.current is not state
@@ -255,13 +254,13 @@ async def test_a_refresh_that_is_never_answered_leaves_the_older_subscription_in
 
 
 async def test_a_source_that_answers_and_is_silent_then_is_left_alone(
-    api: ScriptedApi, impatient: None
+    api: ScriptedApi,
 ) -> None:
     """A Workload API may have nothing to say for as long as an SVID is good."""
-    async with watched(api) as watch:
+    async with watched(api, answer=PROMPTLY) as watch:
         (await api.nth(1)).take(update())
         state = await watch.updated()
-        await asyncio.sleep(4 * SOON.total_seconds())  # what must not happen has no event
+        await asyncio.sleep(2 * PROMPTLY.total_seconds())  # what must not happen has no event
         assert watch.said == [Updated(state)]
         assert len(api.subscriptions) == 1
 
