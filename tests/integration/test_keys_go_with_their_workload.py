@@ -21,6 +21,7 @@ import pytest
 from spiffe_mcp.errors import Reason
 from spiffe_mcp.identity import SpiffeId
 from spiffe_mcp.identity.sources.events import Denied, Disconnected, Updated
+from spiffe_mcp.identity.sources.watcher import REFRESH
 from spiffe_mcp.identity.wanted import FirstOffered
 from tests.fakes import spire, spire_world
 from tests.fakes.delegated import NOT_ATTESTED
@@ -64,6 +65,28 @@ async def test_a_right_that_is_taken_away_takes_the_keys_though_the_stream_goes_
         assert (await watch.first(Denied)).reason is world.api.denied
         world.api.script.admit()
         await watch.path("/w")
+
+
+@on_fakes
+async def test_an_empty_list_keeps_the_keys_while_whoever_asks_again_is_not_answered(
+    world: FakeWorld,
+) -> None:
+    """As SPIRE does while it replaces what a tainted authority signed."""
+    world.refresh = REFRESH
+    await world.register("/w")
+    async with world.watching(FirstOffered()) as watch:
+        before = await watch.path("/w")
+        opened = world.api.script.opened
+        world.api.nobody()
+        assert (await watch.first(Denied)).reason is Reason.SVID_NOT_ISSUED
+        world.api.script.silence()
+        await world.api.script.until_opened(opened + 1)
+        assert watch.current is before
+        await world.rotate("/w")
+        assert await watch.until(lambda state: state is not before)
+        await world.unregister("/w")
+        async with asyncio.timeout(GONE_WITHIN_SECONDS):
+            await watch.withdrawn()
 
 
 NOT_THERE: Final = {
