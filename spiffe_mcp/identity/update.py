@@ -55,6 +55,9 @@ class PartRefused:
     reason: Reason
     detail: str
 
+    def __str__(self) -> str:
+        return f"{self.part}: {self.reason.code}: {self.detail}"
+
 
 @dataclass(frozen=True, slots=True)
 class Applied:

@@ -22,6 +22,9 @@ class Disconnected:
     code: str
     detail: str
 
+    def __str__(self) -> str:
+        return f"{self.code}: {self.detail}"
+
 
 @dataclass(frozen=True, slots=True)
 class Reconnected:
@@ -37,12 +40,18 @@ class Denied:
     reason: Reason
     detail: str
 
+    def __str__(self) -> str:
+        return f"{self.reason.code}: {self.detail}" if self.detail else self.reason.code
+
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
     """The source calls our request invalid. A defect of one of the two, which no retry can mend."""
 
     detail: str
+
+    def __str__(self) -> str:
+        return f"the request is called invalid: {self.detail}"
 
 
 Ending: TypeAlias = Disconnected | Denied | Rejected  # of a stream

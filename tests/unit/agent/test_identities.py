@@ -12,10 +12,18 @@ from spiffe_mcp.agent.identities import OnEvent, WorkloadIdentities, log_event
 from spiffe_mcp.agent.identity_config import PidFile, PodNamed, PodWithUid
 from spiffe_mcp.errors import Reason, Refused
 from spiffe_mcp.identity import SpiffeId
-from spiffe_mcp.identity.sources.events import Disconnected, Reconnected, SourceEvent, Updated
+from spiffe_mcp.identity.sources.events import (
+    Denied,
+    Disconnected,
+    Reconnected,
+    Rejected,
+    SourceEvent,
+    Updated,
+)
 from spiffe_mcp.identity.sources.reference import KubernetesReference, PidReference, Reference
 from spiffe_mcp.identity.sources.source import IdentitySource
 from spiffe_mcp.identity.state import IdentityState
+from spiffe_mcp.identity.update import PartRefused
 from spiffe_mcp.identity.wanted import ById, FirstOffered, Wanted
 from spiffe_mcp.workload.attestation import Attested, Pods
 from spiffe_mcp.workload.cgroup import PodUid
@@ -123,8 +131,16 @@ def test_what_is_logged_says_whose_identity_and_no_key(caplog: pytest.LogCapture
     with caplog.at_level(logging.INFO):
         log_event("pid 7", Updated(IdentityState(PLANNER, BUNDLES)))
         log_event("pid 7", Disconnected("UNAVAILABLE", "gone"))
+        log_event("pid 7", Denied(Reason.SVID_NOT_ISSUED, "none"))
+        log_event("pid 7", Denied(Reason.BROKER_NO_IDENTITY, ""))
+        log_event("pid 7", Rejected("no"))
+        log_event("pid 7", PartRefused("svid", Reason.SVID_KEY_MISMATCH, "another's"))
     assert f"identity of pid 7: {PLANNER.spiffe_id} until" in caplog.text
-    assert "UNAVAILABLE" in caplog.text
+    assert "identity of pid 7: UNAVAILABLE: gone\n" in caplog.text
+    assert "identity of pid 7: identity.svid_not_issued: none\n" in caplog.text
+    assert "identity of pid 7: identity.broker_no_identity\n" in caplog.text
+    assert "identity of pid 7: the request is called invalid: no\n" in caplog.text
+    assert "identity of pid 7: svid: identity.svid_key_mismatch: another's\n" in caplog.text
     assert "PRIVATE" not in caplog.text
 
 
