@@ -112,6 +112,7 @@ class Watcher:
             while not await self._ends(newest):
                 if newest.heard.answered.is_set():
                     older = newest
+                    older.task.add_done_callback(self._older_has_ended)
                 else:
                     newest.task.cancel()
                 newest = self._subscribed(tasks, older)
@@ -157,6 +158,11 @@ class Watcher:
             pause = _RANDOM.uniform(FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS)
             await asyncio.wait({newest.task}, timeout=pause)
         return newest.task.done()
+
+    def _older_has_ended(self, task: asyncio.Task[Ending]) -> None:
+        """A refusal counts, whoever says it: the newer one may never be answered. Fail closed."""
+        if not task.cancelled() and task.exception() is None and isinstance(denied := task.result(), Denied):
+            self._held.deny(denied)
 
     def _until_refresh(self) -> float | None:
         if self._refresh is None:

@@ -253,6 +253,20 @@ async def test_a_refresh_that_is_never_answered_leaves_the_older_subscription_in
         await api.until(first.ended.cancelled)
 
 
+async def test_a_refusal_of_the_older_subscription_counts_though_the_newer_is_never_answered(
+    api: ScriptedApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(held._SECONDS_TO_RETURN, Reason.BROKER_DENIED, SOON.total_seconds())
+    async with watched(api, SOON) as watch:
+        first = await api.nth(1)
+        first.take(update())
+        await watch.updated()
+        await api.nth(2)
+        first.fail(grpc.StatusCode.PERMISSION_DENIED)
+        assert (await watch.next(Denied)).reason is Reason.BROKER_DENIED
+        await watch.withdrawn()
+
+
 async def test_a_source_that_answers_and_is_silent_then_is_left_alone(
     api: ScriptedApi,
 ) -> None:
