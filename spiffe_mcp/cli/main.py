@@ -62,11 +62,14 @@ def options(
 def main() -> None:
     """Run the command; the only place where a `Refused` becomes an exit code."""
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # gRPC's own notes about forks and lost peers
+    refusals: list[Refused] = []
     try:
         app()
     except* Refused as group:  # a task group wraps what ended it
-        for refused in _leaves(group):
-            sys.stderr.write(f"{refused}\n")
+        refusals = _leaves(group)
+    # Not inside: what is raised there is wrapped once more by Python 3.11.2, which Debian 12 has.
+    if refusals:
+        sys.stderr.writelines(f"{refused}\n" for refused in refusals)
         sys.exit(1)
 
 
