@@ -114,10 +114,8 @@ class Metrics(Collector):
             self._count(_OUTAGES, event.code)
         elif isinstance(event, Reconnected):
             self._count(_RECONNECTS)
-        elif isinstance(event, Denied):
+        elif isinstance(event, Denied | Rejected):
             self._count(_WITHDRAWALS, event.reason.code)
-        elif isinstance(event, Rejected):
-            self._count(_WITHDRAWALS, Reason.WORKLOAD_API_REJECTED.code)
         else:
             self._count(_PARTS_REFUSED, event.reason.code)
 

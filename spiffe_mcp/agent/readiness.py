@@ -77,8 +77,6 @@ def explained(news: SourceEvent | None) -> Refused | None:
         return None
     if isinstance(news, Disconnected):
         return Refused(Reason.SOURCE_UNREACHABLE, f"{news.code}: {news.detail}")
-    if isinstance(news, Denied):
+    if isinstance(news, Denied | Rejected):
         return Refused(news.reason, news.detail)
-    if isinstance(news, Rejected):
-        return Refused(Reason.WORKLOAD_API_REJECTED, news.detail)
     return Refused(news.reason, f"{news.part}: {news.detail}")

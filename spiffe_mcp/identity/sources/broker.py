@@ -73,8 +73,6 @@ class BrokerSource(Watcher):
 
 
 class _BrokerApi:
-    rejected: Final = Reason.BROKER_REJECTED
-
     def __init__(self, link: BrokerLink, reference: Reference) -> None:
         self._link = link
         self._request = _request(reference)
@@ -87,7 +85,8 @@ class _BrokerApi:
     def ending(self, code: grpc.StatusCode, detail: str) -> Ending:
         if code is grpc.StatusCode.UNAVAILABLE and self._link.trouble:
             detail = f"{detail} ({self._link.trouble})"
-        return ending_for_a_workload(code, detail, Reason.BROKER_DENIED)
+        denied, rejected = Reason.BROKER_DENIED, Reason.BROKER_REJECTED
+        return ending_for_a_workload(code, detail, denied=denied, rejected=rejected)
 
 
 def _request(reference: Reference) -> bytes:

@@ -60,8 +60,6 @@ class DelegatedSource(Watcher):
 
 
 class _DelegatedApi:
-    rejected: Final = Reason.DELEGATED_REJECTED
-
     def __init__(self, socket: str, process: PidReference) -> None:
         self._socket = socket
         self._request = pb.SubscribeToX509SVIDsRequest(pid=process.pid).SerializeToString()
@@ -84,7 +82,8 @@ class _DelegatedApi:
     def ending(self, code: grpc.StatusCode, detail: str) -> Ending:
         if code is grpc.StatusCode.UNAVAILABLE and _NOT_ATTESTED in detail:
             return Denied(Reason.WORKLOAD_NOT_FOUND, detail)
-        return ending_for_a_workload(code, detail, Reason.DELEGATED_DENIED)
+        denied, rejected = Reason.DELEGATED_DENIED, Reason.DELEGATED_REJECTED
+        return ending_for_a_workload(code, detail, denied=denied, rejected=rejected)
 
 
 async def _stream(

@@ -48,10 +48,11 @@ class Denied:
 class Rejected:
     """The source calls our request invalid. A defect of one of the two, which no retry can mend."""
 
+    reason: Reason
     detail: str
 
     def __str__(self) -> str:
-        return f"the request is called invalid: {self.detail}"
+        return f"{self.reason.code}: {self.detail}"
 
 
 Ending: TypeAlias = Disconnected | Denied | Rejected  # of a stream

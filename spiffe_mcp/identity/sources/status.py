@@ -25,10 +25,10 @@ _OUTAGES: Final = frozenset(
 _REFUSALS: Final = frozenset({grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.UNAUTHENTICATED})
 
 
-def ending_for_a_workload(code: grpc.StatusCode, detail: str, denied: Reason) -> Ending:
-    """The meaning of `code`; `denied` is this API's word for: not to you."""
+def ending_for_a_workload(code: grpc.StatusCode, detail: str, *, denied: Reason, rejected: Reason) -> Ending:
+    """The meaning of `code`; `denied` and `rejected` are this API's words for: not to you, not like that."""
     if code in _OUTAGES:
         return Disconnected(code.name, detail)
     if code is grpc.StatusCode.INVALID_ARGUMENT:
-        return Rejected(detail)
+        return Rejected(rejected, detail)
     return Denied(denied if code in _REFUSALS else Reason.WORKLOAD_NOT_FOUND, f"{code.name}: {detail}")

@@ -16,7 +16,7 @@ from typing import Final, NoReturn, Protocol
 import grpc
 from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponential
 
-from spiffe_mcp.errors import Reason, Refused
+from spiffe_mcp.errors import Refused
 from spiffe_mcp.identity.sources.events import Denied, Disconnected, Ending, Rejected, SourceEvent
 from spiffe_mcp.identity.sources.held import HeldIdentity, Message, NotIssued
 from spiffe_mcp.identity.state import IdentityState
@@ -34,10 +34,6 @@ _RANDOM: Final = SystemRandom()
 
 class Api(Protocol):
     """One way to ask for one workload's identity."""
-
-    @property
-    def rejected(self) -> Reason:
-        """Why `run` ends after a `Rejected`."""
 
     async def follow(self, take: Callable[[Message], None]) -> None:
         """Subscribe, and hand over each message until the stream ends.
@@ -174,7 +170,7 @@ class Watcher:
         """React to the end of the newest subscription. An outage leaves the last state in force."""
         if isinstance(ending, Rejected):
             self._held.reject(ending)
-            raise Refused(self._api.rejected, ending.detail)
+            raise Refused(ending.reason, ending.detail)
         if isinstance(ending, Denied):
             self._held.deny(ending)
         else:

@@ -47,8 +47,6 @@ class WorkloadApiSource(Watcher):
 
 
 class _WorkloadApi:
-    rejected: Final = Reason.WORKLOAD_API_REJECTED
-
     def __init__(self, socket: str) -> None:
         self._socket = socket
 
@@ -60,7 +58,7 @@ class _WorkloadApi:
     def ending(self, code: grpc.StatusCode, detail: str) -> Ending:
         """Workload Endpoint section 6. Our SVID is withdrawn by one code only; all else may pass."""
         if code is grpc.StatusCode.INVALID_ARGUMENT:
-            return Rejected(detail)
+            return Rejected(Reason.WORKLOAD_API_REJECTED, detail)
         if code is grpc.StatusCode.PERMISSION_DENIED:
             return Denied(Reason.WORKLOAD_API_DENIED, detail)
         return Disconnected(code.name, detail)

@@ -133,13 +133,13 @@ def test_what_is_logged_says_whose_identity_and_no_key(caplog: pytest.LogCapture
         log_event("pid 7", Disconnected("UNAVAILABLE", "gone"))
         log_event("pid 7", Denied(Reason.SVID_NOT_ISSUED, "none"))
         log_event("pid 7", Denied(Reason.BROKER_NO_IDENTITY, ""))
-        log_event("pid 7", Rejected("no"))
+        log_event("pid 7", Rejected(Reason.BROKER_REJECTED, "no"))
         log_event("pid 7", PartRefused("svid", Reason.SVID_KEY_MISMATCH, "another's"))
     assert f"identity of pid 7: {PLANNER.spiffe_id} until" in caplog.text
     assert "identity of pid 7: UNAVAILABLE: gone\n" in caplog.text
     assert "identity of pid 7: identity.svid_not_issued: none\n" in caplog.text
     assert "identity of pid 7: identity.broker_no_identity\n" in caplog.text
-    assert "identity of pid 7: the request is called invalid: no\n" in caplog.text
+    assert "identity of pid 7: identity.broker_rejected: no\n" in caplog.text
     assert "identity of pid 7: svid: identity.svid_key_mismatch: another's\n" in caplog.text
     assert "PRIVATE" not in caplog.text
 

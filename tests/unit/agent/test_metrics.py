@@ -59,12 +59,12 @@ def test_cuts_are_counted_by_reason(counted: Metrics) -> None:
 def test_the_news_of_a_source_are_counted_by_kind(counted: Metrics) -> None:
     counted.identity(Disconnected("UNAVAILABLE", "no socket"))
     counted.identity(Denied(Reason.WORKLOAD_API_DENIED, "no entry"))
-    counted.identity(Rejected("header"))
+    counted.identity(Rejected(Reason.BROKER_REJECTED, "header"))
     counted.identity(PartRefused("bundle 'b.test'", Reason.CERTIFICATE_MALFORMED, "garbage"))
     assert sample(counted, "spiffe_mcp_identity_source_outages_total", code="UNAVAILABLE") == 1
     withdrawn = "spiffe_mcp_identity_withdrawals_total"
     assert sample(counted, withdrawn, reason="identity.workload_api_denied") == 1
-    assert sample(counted, withdrawn, reason="identity.workload_api_rejected") == 1
+    assert sample(counted, withdrawn, reason="identity.broker_rejected") == 1
     parts = "spiffe_mcp_identity_parts_refused_total"
     assert sample(counted, parts, reason="identity.certificate_malformed") == 1
 

@@ -158,7 +158,7 @@ def test_what_is_still_wrong_after_an_outage_is_said_again(it: Held) -> None:
 
 def test_a_rejection_drops_the_keys(it: Held) -> None:
     it.identity.take(update())
-    it.identity.reject(Rejected("x"))
+    it.identity.reject(Rejected(Reason.BROKER_REJECTED, "x"))
     assert it.identity.feed.current is None
     assert it.kinds == [Updated, Rejected]
 

@@ -15,11 +15,12 @@ def expected(code: grpc.StatusCode) -> Ending:
     if code.name in OUTAGE:
         return Disconnected(code.name, "'x'")
     if code.name == "INVALID_ARGUMENT":
-        return Rejected("'x'")
+        return Rejected(Reason.BROKER_REJECTED, "'x'")
     reason = Reason.BROKER_DENIED if code.name in REFUSAL else Reason.WORKLOAD_NOT_FOUND
     return Denied(reason, f"{code.name}: 'x'")
 
 
 @pytest.mark.parametrize("code", [*grpc.StatusCode], ids=lambda code: code.name)
 def test_a_status_means_an_outage_a_refusal_or_that_the_workload_is_gone(code: grpc.StatusCode) -> None:
-    assert ending_for_a_workload(code, "'x'", Reason.BROKER_DENIED) == expected(code)
+    denied, rejected = Reason.BROKER_DENIED, Reason.BROKER_REJECTED
+    assert ending_for_a_workload(code, "'x'", denied=denied, rejected=rejected) == expected(code)

@@ -54,7 +54,6 @@ class Subscription:
 class ScriptedApi:
     """An API whose every subscription waits for the test."""
 
-    rejected: Reason = Reason.BROKER_REJECTED
     subscriptions: list[Subscription] = field(default_factory=list)
     open: int = 0
     most_open: int = 0
@@ -71,7 +70,7 @@ class ScriptedApi:
 
     def ending(self, code: grpc.StatusCode, detail: str) -> Ending:
         if code is grpc.StatusCode.INVALID_ARGUMENT:
-            return Rejected(detail)
+            return Rejected(Reason.BROKER_REJECTED, detail)
         if code is grpc.StatusCode.PERMISSION_DENIED:
             return Denied(Reason.BROKER_DENIED, detail)
         return Disconnected(code.name, detail)
@@ -323,7 +322,7 @@ async def test_a_request_that_is_called_invalid_ends_the_source_and_drops_the_ke
     (refused,) = await running
     assert isinstance(refused, Refused)
     assert refused.reason is Reason.BROKER_REJECTED
-    assert watch.said[-1] == Rejected("'said\\n'")
+    assert watch.said[-1] == Rejected(Reason.BROKER_REJECTED, "'said\\n'")
     assert watch.current is None
 
 
