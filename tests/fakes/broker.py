@@ -12,7 +12,7 @@ import ssl
 from collections import defaultdict
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
-from typing import Final, Self
+from typing import Final
 
 import grpc
 from cryptography.hazmat.primitives import serialization
@@ -22,7 +22,7 @@ from spiffe_mcp.identity.sources.reference import KubernetesReference, PidRefere
 from spiffe_mcp.identity.spiffe_id import SpiffeId
 from spiffe_mcp.identity.update import SvidPart, Update
 from tests.fakes.mini_ca import MiniCa
-from tests.fakes.streams import Context, FakeServer, Script
+from tests.fakes.streams import Context, FakeServer, Script, Stream
 
 SPIRE_AGENT: Final = "/spire/agent/join_token/fake"  # the kind of ID that SPIRE's broker shows
 NOBODY: Final = broker_pb2.SubscribeToX509SVIDResponse().SerializeToString()
@@ -44,36 +44,16 @@ def encoded(update: Update) -> bytes:
     return response.SerializeToString()
 
 
-class FakeBroker:
+class FakeBroker(FakeServer):
     """The broker. `callers` holds the SPIFFE ID that each stream's caller has proved."""
 
     def __init__(self, path: Path, ca: MiniCa, server: str = SPIRE_AGENT) -> None:
-        self._server = FakeServer(path, _credentials(ca, server))
+        super().__init__(path, "spiffe.broker.API", _credentials(ca, server))
         self._scripts: Mapping[Reference, Script] = defaultdict(lambda: Script(NOBODY))
         self.callers: list[str] = []
 
-    @property
-    def address(self) -> str:
-        """What a client is configured with."""
-        return self._server.address
-
-    async def __aenter__(self) -> Self:
-        await self.start()
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.stop()
-
-    async def start(self) -> None:
-        """Listen; return once connections are accepted."""
-        handler: grpc.RpcMethodHandler[bytes, bytes] = grpc.unary_stream_rpc_method_handler(self._subscribe)
-        await self._server.start(
-            grpc.method_handlers_generic_handler("spiffe.broker.API", {"SubscribeToX509SVID": handler})
-        )
-
-    async def stop(self) -> None:
-        """Cut every stream and remove the socket, as an agent that dies."""
-        await self._server.stop()
+    def streams(self) -> Mapping[str, Stream]:
+        return {"SubscribeToX509SVID": self._subscribe}
 
     def of(self, reference: Reference) -> Script:
         """What the streams of this workload are told."""

@@ -11,14 +11,14 @@ has no more. A process that nobody has said anything of has no identity yet: OK 
 from collections import defaultdict
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
-from typing import Final, Self
+from typing import Final
 
 import grpc
 from google.protobuf.message import DecodeError
 
 from spiffe_mcp.identity.sources.proto import delegated_identity_pb2 as pb
 from spiffe_mcp.identity.update import SvidPart, Update
-from tests.fakes.streams import Context, FakeServer, Script
+from tests.fakes.streams import Context, FakeServer, Script, Stream
 
 NOT_ATTESTED: Final = (grpc.StatusCode.UNAVAILABLE, "workload attestation failed")
 NOBODY: Final = pb.SubscribeToX509SVIDsResponse().SerializeToString()
@@ -39,37 +39,17 @@ def _svid(part: SvidPart) -> pb.X509SVIDWithKey:
     return pb.X509SVIDWithKey(x509_svid=svid, x509_svid_key=part.key)
 
 
-class FakeDelegated:
+class FakeDelegated(FakeServer):
     """The admin socket of a SPIRE agent. `bundles` are those of other workloads, by trust domain."""
 
     def __init__(self, path: Path, bundles: Mapping[str, bytes] | None = None) -> None:
-        self._server = FakeServer(path)
+        super().__init__(path, SERVICE)
         self._scripts: Mapping[int, Script] = defaultdict(lambda: Script(NOBODY))
         self._others = {f"spiffe://{name}": der for name, der in (bundles or {}).items()}
         self.bundles = Script(self._encoded({}))
 
-    @property
-    def address(self) -> str:
-        """What a client is configured with."""
-        return self._server.address
-
-    async def __aenter__(self) -> Self:
-        await self.start()
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.stop()
-
-    async def start(self) -> None:
-        """Listen; return once connections are accepted."""
-        svids: grpc.RpcMethodHandler[bytes, bytes] = grpc.unary_stream_rpc_method_handler(self._svids)
-        bundles: grpc.RpcMethodHandler[bytes, bytes] = grpc.unary_stream_rpc_method_handler(self._bundles)
-        methods = {"SubscribeToX509SVIDs": svids, "SubscribeToX509Bundles": bundles}
-        await self._server.start(grpc.method_handlers_generic_handler(SERVICE, methods))
-
-    async def stop(self) -> None:
-        """Cut every stream and remove the socket, as an agent that dies."""
-        await self._server.stop()
+    def streams(self) -> Mapping[str, Stream]:
+        return {"SubscribeToX509SVIDs": self._svids, "SubscribeToX509Bundles": self._bundles}
 
     def of(self, pid: int) -> Script:
         """What the streams of this process are told."""

@@ -7,14 +7,16 @@ script.turn_away(grpc.StatusCode.NOT_FOUND)      # to new streams only: open one
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import Self, TypeAlias
 
 import grpc
 
 Context: TypeAlias = "grpc.aio.ServicerContext[bytes, bytes]"
+Stream: TypeAlias = Callable[[bytes, Context], AsyncIterator[bytes]]
 
 
 @dataclass(frozen=True)
@@ -104,23 +106,40 @@ class Script:
         self._changed = asyncio.Event()
 
 
-class FakeServer:
-    """A gRPC server on a Unix socket that can die and come back on the same path."""
+class FakeServer(ABC):
+    """A gRPC service on a Unix socket that can die and come back on the same path."""
 
-    def __init__(self, path: Path, credentials: grpc.ServerCredentials | None = None) -> None:
+    def __init__(self, path: Path, service: str, credentials: grpc.ServerCredentials | None = None) -> None:
         self._path = path
+        self._service = service
         self._credentials = credentials
         self._server: grpc.aio.Server | None = None
+
+    @abstractmethod
+    def streams(self) -> Mapping[str, Stream]:
+        """What answers each method."""
 
     @property
     def address(self) -> str:
         """What a client is configured with."""
         return f"unix://{self._path}"
 
-    async def start(self, *services: grpc.GenericRpcHandler) -> None:
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+
+    async def start(self) -> None:
         """Listen; return once connections are accepted."""
         self._server = grpc.aio.server()
-        self._server.add_generic_rpc_handlers(services)
+        handlers: dict[str, grpc.RpcMethodHandler[bytes, bytes]] = {
+            name: grpc.unary_stream_rpc_method_handler(stream) for name, stream in self.streams().items()
+        }
+        self._server.add_generic_rpc_handlers(
+            (grpc.method_handlers_generic_handler(self._service, handlers),)
+        )
         if self._credentials is None:
             self._server.add_insecure_port(self.address)
         else:

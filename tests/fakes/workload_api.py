@@ -13,14 +13,13 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import Self
 
 import grpc
 from spiffe._proto import workload_pb2
 
 from spiffe_mcp.identity.update import Update
 from tests.fakes.mini_ca import HOUR, MiniCa
-from tests.fakes.streams import Context, FakeServer, Script
+from tests.fakes.streams import Context, FakeServer, Script, Stream
 
 METHOD = "FetchX509SVID"
 
@@ -66,35 +65,17 @@ def encoded(update: Update) -> bytes:
     return bytes(response.SerializeToString())
 
 
-class FakeWorkloadApi:
+class FakeWorkloadApi(FakeServer):
     """The server. `metadata` holds what each caller sent, one mapping a stream."""
 
     def __init__(self, path: Path) -> None:
-        self._server = FakeServer(path)
+        super().__init__(path, "SpiffeWorkloadAPI")
         self._asked = asyncio.Event()
         self.script = Script()
         self.metadata: list[dict[str, str | bytes]] = []
 
-    @property
-    def address(self) -> str:
-        """What a client is configured with."""
-        return self._server.address
-
-    async def __aenter__(self) -> Self:
-        await self.start()
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.stop()
-
-    async def start(self) -> None:
-        """Listen; return once connections are accepted."""
-        handler: grpc.RpcMethodHandler[bytes, bytes] = grpc.unary_stream_rpc_method_handler(self._fetch)
-        await self._server.start(grpc.method_handlers_generic_handler("SpiffeWorkloadAPI", {METHOD: handler}))
-
-    async def stop(self) -> None:
-        """Cut every stream and remove the socket, as an agent that dies."""
-        await self._server.stop()
+    def streams(self) -> Mapping[str, Stream]:
+        return {METHOD: self._fetch}
 
     async def asked(self) -> None:
         """Wait for the next stream to be opened."""

@@ -1,10 +1,9 @@
 """What is peculiar to the SPIFFE Broker API; the rest is in tests/integration, with the other sources."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Self
 
 import grpc
 import pytest
@@ -17,7 +16,7 @@ from spiffe_mcp.identity.sources.proto import broker_pb2
 from spiffe_mcp.identity.sources.reference import KubernetesReference, PidReference, Reference
 from spiffe_mcp.identity.wanted import FirstOffered
 from tests.fakes.mini_ca import NOW
-from tests.fakes.streams import Context, FakeServer
+from tests.fakes.streams import Context, FakeServer, Stream
 from tests.fakes.watch import Clock, Watch
 
 UID = "5c1d7b3e-93a2-4f4e-8f3a-0d7c1b2a9e55"
@@ -41,22 +40,15 @@ class PlainLink:
             yield channel
 
 
-class Recorder:
+class Recorder(FakeServer):
     """A broker that ends every stream, and keeps what it was asked."""
 
     def __init__(self, path: Path) -> None:
-        self.server = FakeServer(path)
+        super().__init__(path, "spiffe.broker.API")
         self.asked: list[tuple[bytes, dict[str, str | bytes]]] = []
 
-    async def __aenter__(self) -> Self:
-        handler: grpc.RpcMethodHandler[bytes, bytes] = grpc.unary_stream_rpc_method_handler(self._answer)
-        await self.server.start(
-            grpc.method_handlers_generic_handler("spiffe.broker.API", {"SubscribeToX509SVID": handler})
-        )
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.server.stop()
+    def streams(self) -> Mapping[str, Stream]:
+        return {"SubscribeToX509SVID": self._answer}
 
     async def _answer(self, request: bytes, context: Context) -> AsyncIterator[bytes]:
         self.asked.append((request, dict(context.invocation_metadata() or ())))
@@ -109,7 +101,7 @@ async def test_a_reference_goes_over_the_wire_with_its_type_and_the_security_hea
     message: broker_pb2.WorkloadPIDReference | broker_pb2.KubernetesObjectReference,
 ) -> None:
     async with Recorder(tmp_path / "broker.sock") as broker:
-        async with watching(PlainLink(broker.server.address), reference).running() as watch:
+        async with watching(PlainLink(broker.address), reference).running() as watch:
             await watch.next(Denied)
         request, metadata = broker.asked[0]
     packed = broker_pb2.SubscribeToX509SVIDRequest.FromString(request).reference.reference
