@@ -30,8 +30,9 @@ from spiffe_mcp.identity.sources.source import IdentitySource
 from spiffe_mcp.identity.sources.workload_api import WorkloadApiSource
 from spiffe_mcp.identity.wanted import ById, FirstOffered, Wanted
 from spiffe_mcp.mesh.served_workload import Found
+from spiffe_mcp.peer_credentials import AcceptedSocket
 from spiffe_mcp.tls.broker_link import RelayedBrokerLink
-from spiffe_mcp.workload.attestation import AcceptedSocket, Attested, Pods, attest
+from spiffe_mcp.workload.attestation import Attested, Pods, attest
 from spiffe_mcp.workload.cgroup import PodUid
 from spiffe_mcp.workload.living import LivingSource
 from spiffe_mcp.workload.pid_file import named_process

@@ -12,7 +12,6 @@ import contextlib
 import logging
 import os
 import socket
-import struct
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from spiffe_mcp.errors import Reason, Refused
+from spiffe_mcp.peer_credentials import PeerCredentials
 
 MAX_CONNECTIONS_PER_USER: Final = 64  # one user's leak must not lock the others out
 MAX_PATH_BYTES: Final = 107  # unix(7): sun_path less its terminator
@@ -30,7 +30,6 @@ _SOCKET_MODE: Final = 0o666
 # Only the owner may put another socket in this one's place.
 _DIRECTORY_MODE: Final = 0o755
 
-_UCRED: Final = struct.Struct("iII")  # struct ucred of unix(7): pid, uid, gid
 _BACKLOG: Final = 128
 _CHUNK_BYTES: Final = 64 * 1024
 _OUT_OF_DESCRIPTORS_PAUSE: Final = 0.1  # seconds
@@ -112,7 +111,7 @@ async def _accept(listener: socket.socket, pending: asyncio.Event) -> socket.soc
 def _admit(
     client: socket.socket, routes: Routes, connections: Counter[int], relays: asyncio.TaskGroup
 ) -> None:
-    uid = _peer_uid(client)
+    uid = PeerCredentials.of(client).uid
     if connections[uid] >= MAX_CONNECTIONS_PER_USER:
         _log.warning("uid %d holds %d connections: one more is closed", uid, connections[uid])
         client.close()
@@ -169,9 +168,3 @@ def _remove_stale(path: Path) -> None:
             path.unlink()
         else:
             raise Refused(Reason.DEV_SOCKET, f"{path}: another server listens there")
-
-
-def _peer_uid(client: socket.socket) -> int:
-    """The effective uid of the process that connected, as recorded by the kernel (SO_PEERCRED, unix(7))."""
-    _pid, uid, _gid = _UCRED.unpack(client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))
-    return int(uid)

@@ -27,7 +27,8 @@ from spiffe_mcp.mesh.recording import HandshakeRecords
 from spiffe_mcp.mesh.snapshot import Snapshot
 from spiffe_mcp.mesh.workload import Workload
 from spiffe_mcp.mesh.workloads import Workloads
-from spiffe_mcp.workload.attestation import AcceptedSocket, Attested
+from spiffe_mcp.peer_credentials import AcceptedSocket
+from spiffe_mcp.workload.attestation import Attested
 
 _LOG: Final = logging.getLogger(__name__)
 

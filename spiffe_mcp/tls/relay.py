@@ -14,7 +14,6 @@ Nobody else gets at what it lends, which is this agent's identity:
 import asyncio
 import os
 import socket
-import struct
 import tempfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -22,12 +21,12 @@ from pathlib import Path
 from typing import Final, cast
 
 from spiffe_mcp.errors import Refused
+from spiffe_mcp.peer_credentials import PeerCredentials
 from spiffe_mcp.tls.session import TlsSession
 from spiffe_mcp.tls.transport import TlsProtocol
 from spiffe_mcp.tls.verification import Peer
 
 _MAX_EARLY_BYTES: Final = 64 * 1024  # from a client that does not wait for the handshake
-_UCRED: Final = struct.Struct("3i")  # pid, uid, gid
 
 
 class TlsRelay:
@@ -237,5 +236,4 @@ class _Local(_End):
 
 def _pid_of_peer(transport: asyncio.BaseTransport) -> int:
     connection: socket.socket = transport.get_extra_info("socket")
-    pid, _, _ = _UCRED.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))
-    return int(pid)
+    return PeerCredentials.of(connection).pid

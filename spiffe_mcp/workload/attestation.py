@@ -22,21 +22,15 @@ import struct
 from collections.abc import Hashable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
 from spiffe_mcp.errors import Reason, Refused
+from spiffe_mcp.peer_credentials import AcceptedSocket, PeerCredentials
 from spiffe_mcp.workload.cgroup import MAX_BYTES, PodUid, pod_uid
 from spiffe_mcp.workload.process import GONE, Owner, Process
 
 SO_PEERPIDFD: Final = 77  # asm-generic/socket.h; the `socket` module has no name for it yet
-_UCRED: Final = struct.Struct("iII")  # struct ucred of unix(7): pid, uid, gid
 _FD: Final = struct.Struct("i")
-
-
-class AcceptedSocket(Protocol):
-    """What a `socket.socket` and the sockets that asyncio and uvloop lend have in common."""
-
-    def getsockopt(self, level: int, optname: int, buflen: int, /) -> bytes: ...  # noqa: D102  as in `socket`
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +78,7 @@ class Pods:
 
 def attest(connection: AcceptedSocket, pods: Pods | None) -> Attested:
     """The process at the other end; raises `Refused`. With `pods`, one that is in no pod is refused."""
-    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)  # (1)
-    pid, uid, gid = _UCRED.unpack(credentials)
+    pid, uid, gid = PeerCredentials.of(connection)  # (1)
     if pid <= 0:  # (2)
         raise Refused(Reason.WORKLOAD_PID_UNKNOWN, f"uid {uid}: outside the agent's PID namespace")
     process = Process(pid, _peer_pidfd(connection, pid), Owner(uid, gid))  # (3)

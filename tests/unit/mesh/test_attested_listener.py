@@ -23,8 +23,9 @@ from spiffe_mcp.mesh.identity import Snapshots
 from spiffe_mcp.mesh.listen import listening
 from spiffe_mcp.mesh.workload import Workload, WorkloadTimes
 from spiffe_mcp.mesh.workloads import WorkloadLimits, Workloads
+from spiffe_mcp.peer_credentials import AcceptedSocket
 from spiffe_mcp.strict_json import JsonObject
-from spiffe_mcp.workload.attestation import AcceptedSocket, Attested
+from spiffe_mcp.workload.attestation import Attested
 from spiffe_mcp.workload.process import Process
 from tests.exchange.playbook import ALICE, BUNDLES, EGRESS_ROUTE, NOW, PLANNER, Memorised, call
 from tests.fakes import processes
