@@ -9,13 +9,13 @@ what is left to the others is halved by each who does the same, but never gone.
 Pure in its answers: no clock, no lock (one event loop owns a guard), no I/O.
 """
 
-from collections import Counter
 from datetime import datetime
 from hashlib import blake2b
 from math import ceil
 from typing import Final
 
 from spiffe_mcp.errors import Reason, Refused
+from spiffe_mcp.fair_share import FairShare
 from spiffe_mcp.identity.spiffe_id import SpiffeId
 
 _DIGEST_BYTES: Final = 16
@@ -29,9 +29,8 @@ class ReplayGuard:
     """
 
     def __init__(self, capacity: int) -> None:
-        self._capacity = capacity
         self._seen: set[bytes] = set()
-        self._held: Counter[SpiffeId] = Counter()
+        self._room = FairShare(capacity)
         self._buckets: dict[int, dict[SpiffeId, list[bytes]]] = {}
         self._horizon = 0  # the latest second for which buckets were dropped
 
@@ -52,11 +51,10 @@ class ReplayGuard:
         entry = _digest(issuer, jti)
         if entry in self._seen:
             raise Refused(Reason.CONTEXT_REPLAYED)
-        held, free = self._held[issuer], self._capacity - len(self._seen)
-        if free <= held:
+        if not self._room.take(issuer):
+            held, free = self._room.held_by(issuer), self._room.free
             raise Refused(Reason.CONTEXT_REPLAY_FULL, f"{held} links that have not expired, room for {free}")
         self._seen.add(entry)
-        self._held[issuer] += 1
         self._buckets.setdefault(last_second, {}).setdefault(issuer, []).append(entry)
 
     def _forget_until(self, second: int) -> None:
@@ -66,8 +64,7 @@ class ReplayGuard:
         for expired in [bucket for bucket in self._buckets if bucket <= second]:
             for issuer, entries in self._buckets.pop(expired).items():
                 self._seen.difference_update(entries)
-                self._held[issuer] -= len(entries)
-        self._held = +self._held  # without those who hold nothing
+                self._room.give_back(issuer, len(entries))
 
 
 def _digest(issuer: SpiffeId, jti: str) -> bytes:

@@ -18,9 +18,9 @@ from typing import Final, cast
 
 from spiffe_mcp.audit import Caller, Side
 from spiffe_mcp.errors import Reason, Refused
+from spiffe_mcp.fair_share import FairShare
 from spiffe_mcp.mesh.callers import LocalCaller
 from spiffe_mcp.mesh.egress_listener import EgressListener
-from spiffe_mcp.mesh.fair_share import FairShare
 from spiffe_mcp.mesh.hops import Destination, Hop
 from spiffe_mcp.mesh.listen import Closed
 from spiffe_mcp.mesh.recording import HandshakeRecords

@@ -8,12 +8,13 @@ Pure in its answers: no clock, no I/O; one event loop owns a table.
 """
 
 import re
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
 from spiffe_mcp.errors import Reason, Refused
+from spiffe_mcp.fair_share import FairShare
 from spiffe_mcp.identity import SpiffeId
 
 MAX_ID_BYTES: Final = 512
@@ -37,10 +38,9 @@ class Sessions:
     """
 
     def __init__(self, capacity: int = 10_000, idle: timedelta = timedelta(minutes=30)) -> None:
-        self._capacity = capacity
         self._idle = idle
         self._owners: OrderedDict[bytes, tuple[Owner, datetime]] = OrderedDict()  # least recently used first
-        self._held: Counter[SpiffeId] = Counter()  # by peer
+        self._room = FairShare(capacity)  # by peer
 
     def __len__(self) -> int:
         return len(self._owners)
@@ -73,13 +73,12 @@ class Sessions:
         """The session is no more."""
         known = self._owners.pop(session, None)
         if known is not None:
-            self._held[known[0].peer] -= 1
+            self._room.give_back(known[0].peer)
 
     def _make_room(self, owner: Owner) -> None:
-        held, free = self._held[owner.peer], self._capacity - len(self._owners)
-        if free <= held:
+        if not self._room.take(owner.peer):
+            held, free = self._room.held_by(owner.peer), self._room.free
             raise Refused(Reason.SESSIONS_FULL, f"{held} live sessions, room for {free}")
-        self._held[owner.peer] += 1
 
     def _forget_idle(self, now: datetime) -> None:
         while self._owners:

@@ -15,9 +15,9 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from spiffe_mcp.errors import Reason, Refused
+from spiffe_mcp.fair_share import FairShare, Holder
 from spiffe_mcp.identity.sources.source import IdentitySource
 from spiffe_mcp.mesh.capacity import IDLE, WORKLOADS
-from spiffe_mcp.mesh.fair_share import FairShare, Holder
 from spiffe_mcp.mesh.workload import MadeWith, Workload, WorkloadTimes
 from spiffe_mcp.workload.attestation import Attested
 

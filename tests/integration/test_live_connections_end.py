@@ -89,7 +89,7 @@ async def test_a_rotation_cuts_nothing(folder: Path) -> None:
                 for _ in range(3):
                     before = mesh.svid(PLANNER)
                     mesh.provider.rotate()
-                    await until(lambda before=before: mesh.svid(PLANNER) != before)  # type: ignore[misc]
+                    await until(lambda before=before: mesh.svid(PLANNER) != before)  # type: ignore[misc]  # a default binds it
                 assert (await mesh.planner.ask(call("hidden"))).status == 200
                 received.set()
                 assert b'"resultType": "complete"' in b"".join([chunk async for chunk in chunks])

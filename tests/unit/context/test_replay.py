@@ -122,4 +122,4 @@ def test_what_an_issuer_holds_is_counted_down_as_it_expires() -> None:
     guard.check(PLANNER, "later", NOW + 2 * MINUTE, NOW + MINUTE)
     assert len(guard) == 1
     assert accepted(guard, PLANNER, 0) == 0
-    assert guard._held == {PLANNER: 1}
+    assert guard._room._held == {PLANNER: 1}

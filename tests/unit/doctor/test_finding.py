@@ -39,7 +39,7 @@ def test_machines_read_names_that_stay() -> None:
 
 def test_nobody_changes_a_finding() -> None:
     with pytest.raises(AttributeError):
-        ok(Check.SVID, "fine").message = "bad"  # type: ignore[misc]
+        ok(Check.SVID, "fine").message = "bad"  # type: ignore[misc]  # what is refused
 
 
 def test_a_finding_without_advice_is_one() -> None:

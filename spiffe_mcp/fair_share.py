@@ -14,18 +14,30 @@ class FairShare:
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
+        self._taken = 0
         self._held: Counter[Hashable] = Counter()
+
+    @property
+    def free(self) -> int:
+        """Room for so many more, of all holders."""
+        return self._limit - self._taken
+
+    def held_by(self, holder: Hashable) -> int:
+        """How many `holder` has."""
+        return self._held[holder]
 
     def take(self, holder: Hashable) -> bool:
         """Whether `holder` may have one more; if so, it has it."""
-        if self._held[holder] >= self._limit - self._held.total():
+        if self._held[holder] >= self.free:
             return False
+        self._taken += 1
         self._held[holder] += 1
         return True
 
-    def give_back(self, holder: Hashable) -> None:
-        """`holder` has one less."""
-        self._held[holder] -= 1
+    def give_back(self, holder: Hashable, count: int = 1) -> None:
+        """`holder` has `count` less."""
+        self._taken -= count
+        self._held[holder] -= count
         if not self._held[holder]:
             del self._held[holder]
 

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spiffe_mcp.mesh.fair_share import FairShare, Holder
+from spiffe_mcp.fair_share import FairShare, Holder
 
 
 def fill(room: FairShare, holder: str) -> int:
