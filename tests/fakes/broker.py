@@ -22,7 +22,7 @@ from spiffe_mcp.identity.sources.reference import KubernetesReference, PidRefere
 from spiffe_mcp.identity.spiffe_id import SpiffeId
 from spiffe_mcp.identity.update import SvidPart, Update
 from tests.fakes.mini_ca import MiniCa
-from tests.fakes.streams import Context, FakeServer, Script, Stream
+from tests.fakes.streams import Context, FakeServer, Script, Stream, members
 
 SPIRE_AGENT: Final = "/spire/agent/join_token/fake"  # the kind of ID that SPIRE's broker shows
 NOBODY: Final = broker_pb2.SubscribeToX509SVIDResponse().SerializeToString()
@@ -30,16 +30,7 @@ NOBODY: Final = broker_pb2.SubscribeToX509SVIDResponse().SerializeToString()
 
 def encoded(update: Update) -> bytes:
     """`update` as the broker sends it."""
-    svids = [
-        broker_pb2.X509SVID(
-            spiffe_id=part.spiffe_id,
-            x509_svid=part.chain,
-            x509_svid_key=part.key,
-            bundle=part.bundle,
-            hint=part.hint,
-        )
-        for part in update.svids
-    ]
+    svids = [broker_pb2.X509SVID(**members(part)) for part in update.svids]
     response = broker_pb2.SubscribeToX509SVIDResponse(svids=svids, federated_bundles=update.federated)
     return response.SerializeToString()
 

@@ -11,9 +11,11 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self, TypeAlias
+from typing import Any, Self, TypeAlias
 
 import grpc
+
+from spiffe_mcp.identity.update import SvidPart
 
 Context: TypeAlias = "grpc.aio.ServicerContext[bytes, bytes]"
 Stream: TypeAlias = Callable[[bytes, Context], AsyncIterator[bytes]]
@@ -104,6 +106,17 @@ class Script:
     def _wake(self) -> None:
         self._changed.set()
         self._changed = asyncio.Event()
+
+
+def members(part: SvidPart) -> dict[str, Any]:
+    """The members of an X509SVID message, which the Workload API and the Broker API spell alike."""
+    return {
+        "spiffe_id": part.spiffe_id,
+        "x509_svid": part.chain,
+        "x509_svid_key": part.key,
+        "bundle": part.bundle,
+        "hint": part.hint,
+    }
 
 
 class FakeServer(ABC):

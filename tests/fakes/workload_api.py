@@ -19,7 +19,7 @@ from spiffe._proto import workload_pb2
 
 from spiffe_mcp.identity.update import Update
 from tests.fakes.mini_ca import HOUR, MiniCa
-from tests.fakes.streams import Context, FakeServer, Script, Stream
+from tests.fakes.streams import Context, FakeServer, Script, Stream, members
 
 METHOD = "FetchX509SVID"
 
@@ -51,16 +51,7 @@ def message(
 
 def encoded(update: Update) -> bytes:
     """`update` as it goes over the wire."""
-    svids = [
-        workload_pb2.X509SVID(
-            spiffe_id=part.spiffe_id,
-            x509_svid=part.chain,
-            x509_svid_key=part.key,
-            bundle=part.bundle,
-            hint=part.hint,
-        )
-        for part in update.svids
-    ]
+    svids = [workload_pb2.X509SVID(**members(part)) for part in update.svids]
     response = workload_pb2.X509SVIDResponse(svids=svids, federated_bundles=update.federated)
     return bytes(response.SerializeToString())
 

@@ -1,7 +1,7 @@
 """Whoever watches is told of each handshake, on both sides, by its end; and of each cut."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -144,10 +144,10 @@ async def test_a_handshake_of_an_egress_by_what_the_server_made_of_it(
             following.cancel()
 
 
-async def outcome(exchange: object) -> Reason | None:
+async def outcome(exchange: Awaitable[object]) -> Reason | None:
     """What a request came to: an answer, of whatever kind, or a refusal."""
     try:
-        await exchange  # type: ignore[misc]
+        await exchange
     except Refused as refused:
         return refused.reason
     return None

@@ -13,14 +13,13 @@ from spiffe_mcp.agent.config import (
     IngressConfig,
     Listen,
     ServerConfig,
-    load,
 )
 from spiffe_mcp.agent.identity_config import IdentityConfig
 from spiffe_mcp.audit import Fsync
 from spiffe_mcp.context import User
-from spiffe_mcp.errors import Reason, Refused
 from spiffe_mcp.identity import AllowedIds, IdPattern, SpiffeId
 from spiffe_mcp.mesh.routes import Address, EgressRoute, HttpUpstream, ServerName
+from tests.fakes.configuration import complaint, read
 
 FULL = """\
 identity:
@@ -102,19 +101,6 @@ ingress:
 audit:
   file: audit.jsonl
 """
-
-
-def read(folder: Path, text: str) -> AgentConfig:
-    file = folder / "agent.yaml"
-    file.write_text(text)
-    return load(file)
-
-
-def complaint(folder: Path, text: str) -> str:
-    with pytest.raises(Refused) as caught:
-        read(folder, text)
-    assert caught.value.reason is Reason.CONFIG_INVALID
-    return caught.value.detail
 
 
 def test_every_key_is_read(tmp_path: Path) -> None:

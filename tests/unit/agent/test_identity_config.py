@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 
-from spiffe_mcp.agent.config import AgentConfig, load
 from spiffe_mcp.agent.identity_config import (
     BrokerConfig,
     DelegatedConfig,
@@ -13,10 +12,10 @@ from spiffe_mcp.agent.identity_config import (
     PodWithUid,
     ReferenceKind,
 )
-from spiffe_mcp.errors import Reason, Refused
 from spiffe_mcp.identity import AllowedIds, IdPattern, SpiffeId
 from spiffe_mcp.identity.wanted import ByHint
 from spiffe_mcp.mesh.routes import Address
+from tests.fakes.configuration import complaint, read
 
 UID = "2c48913c-b29f-11e7-9350-020968147796"
 BROKER = """\
@@ -69,19 +68,6 @@ audit:
   file: audit.jsonl
 """
 NODE = BROKER + EGRESS + INGRESS + AUDIT
-
-
-def read(folder: Path, text: str) -> AgentConfig:
-    file = folder / "agent.yaml"
-    file.write_text(text)
-    return load(file)
-
-
-def complaint(folder: Path, text: str) -> str:
-    with pytest.raises(Refused) as caught:
-        read(folder, text)
-    assert caught.value.reason is Reason.CONFIG_INVALID
-    return caught.value.detail
 
 
 # -- whose identities ---------------------------------------------------------------------------------------
