@@ -245,6 +245,7 @@ class Reason(Enum):
     MCP_ANSWER_ERROR = ("mcp.answer_error", HTTPStatus.BAD_GATEWAY)
     MCP_SERVER_REQUEST_REFUSED = ("mcp.server_request_refused", HTTPStatus.BAD_GATEWAY)
     MCP_TOOL_LIST_MALFORMED = ("mcp.tool_list_malformed", HTTPStatus.BAD_GATEWAY)
+    MCP_PARAM_HEADER_SCHEMA = ("mcp.param_header_schema", HTTPStatus.BAD_GATEWAY)
     SSE_MALFORMED = ("mcp.sse_malformed", HTTPStatus.BAD_GATEWAY)
     SSE_TOO_LARGE = ("mcp.sse_too_large", HTTPStatus.BAD_GATEWAY)
 
