@@ -248,6 +248,7 @@ class Reason(Enum):
     MCP_PARAM_HEADER_SCHEMA = ("mcp.param_header_schema", HTTPStatus.BAD_GATEWAY)
     SSE_MALFORMED = ("mcp.sse_malformed", HTTPStatus.BAD_GATEWAY)
     SSE_TOO_LARGE = ("mcp.sse_too_large", HTTPStatus.BAD_GATEWAY)
+    MCP_LINE_TOO_LONG = ("mcp.line_too_long", HTTPStatus.BAD_GATEWAY)
 
     # -- federation: bundles of other trust domains ----------------------------------------------------------
     FEDERATION_RELATIONSHIP = ("federation.relationship", HTTPStatus.INTERNAL_SERVER_ERROR)
