@@ -277,6 +277,14 @@ def test_an_authority_that_was_revoked_since_the_handshake_signs_no_context() ->
     assert side.refuses(crossed(call())) is Reason.CONTEXT_CERTIFICATE
 
 
+def test_a_signer_that_was_good_a_moment_ago_ends_with_its_authority_and_with_its_svid() -> None:
+    side = Ingress()
+    side.admit(crossed(call()))
+    assert side.refuses(crossed(call()), now=NOW + timedelta(hours=2)) is Reason.CONTEXT_CERTIFICATE
+    side.snapshot = snapshot(WEATHER, BundleSet.from_der({"mesh.test": [], "b.test": []}))
+    assert side.refuses(crossed(call())) is Reason.CONTEXT_CERTIFICATE
+
+
 # -- why not: whose session it is ---------------------------------------------------------------------------
 
 
