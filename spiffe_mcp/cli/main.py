@@ -17,7 +17,7 @@ from typer.core import TyperGroup
 from spiffe_mcp import __version__
 from spiffe_mcp.errors import Refused
 
-COMMANDS: Final = ("agent", "audit", "dev", "doctor", "manifest", "policy")
+COMMANDS: Final = ("agent", "audit", "connect", "dev", "doctor", "manifest", "policy")
 
 
 class _Commands(TyperGroup):

@@ -137,7 +137,7 @@ def authenticate(
         inbound.header,
         hop=InboundHop(peer=peer.spiffe_id, leaf_der=peer.leaf_der, audience=snapshot.spiffe_id),
         binding=hop_binding(inbound.request, inbound.call),
-        signers=snapshot.signers,
+        bundles=snapshot.identity.bundles,
         now=now,
     )
     memory.replay.check(context.issuer, context.jti, context.expires, now)
