@@ -11,7 +11,7 @@ The agents run from configuration files, over real sockets; time is the machine'
 import asyncio
 import json
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -124,12 +124,12 @@ class Site:
     server: SpiffeId = SERVER
     peers: tuple[SpiffeId, ...] = (PLANNER, REVIEWER, GUEST)
 
-    def sign_manifest(self, server: SpiffeId = SERVER) -> None:
-        """A manifest of `SIGNED` for `server`, and a trust policy for ours that names its signer."""
+    def sign_manifest(self, server: SpiffeId = SERVER, tools: Sequence[Message] = SIGNED) -> None:
+        """A manifest of `tools` for `server`, and a trust policy for ours that names its signer."""
         signer = FileSigner.from_pem(p256_pem())
         issued = now().replace(microsecond=0)
-        tools = in_order(reviewed(listed, RiskLevel.LOW) for listed in SIGNED)
-        signed = Manifest(server, "desk", "1", None, 1, issued, issued + timedelta(days=1), None, tools)
+        entries = in_order(reviewed(listed, RiskLevel.LOW) for listed in tools)
+        signed = Manifest(server, "desk", "1", None, 1, issued, issued + timedelta(days=1), None, entries)
         (self.folder / "manifest.json").write_bytes(sign(statement.write(signed), [signer]))
         self.trust(signer)
 

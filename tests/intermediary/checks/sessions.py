@@ -1,0 +1,59 @@
+"""Point 33: a legacy session is who opened it, and for anybody else it does not exist."""
+
+from tests.intermediary.check import Bench, Need, check
+from tests.intermediary.client import Answer, Client
+from tests.intermediary.mcp import bodiless, initialize, legacy, legacy_call
+
+
+async def _opened(client: Client) -> str:
+    (session,) = (await client.ask(initialize())).head.values(b"mcp-session-id")
+    return session.decode()
+
+
+def _seen(answer: Answer, session: str) -> tuple[int, list[bytes], bytes]:
+    headers = sorted(name for name, _ in answer.head.headers if name != b"date")
+    return answer.status, headers, answer.body.replace(session.encode(), b"SESSION")
+
+
+@check(33, "MCP 2025-11-25 security best practices: sessions are not authentication")
+async def a_session_that_nobody_opened_is_unknown(bench: Bench) -> None:
+    for forged in ("suite-forged", "eyJ1cHN0cmVhbSI6InN1aXRlLSJ9", "session-999999", "x" * 300):
+        request = legacy_call("echo", session=forged, text="suite-forged")
+        answer = await bench.refused(request)
+        assert answer.status == 404, f"status {answer.status}, not 404"
+    await bench.serves()
+
+
+@check(33, "MCP 2025-11-25 security best practices: session hijacking", Need.IDENTITIES)
+async def a_session_of_another_caller_is_unknown(bench: Bench) -> None:
+    assert bench.other is not None
+    session = await _opened(bench.client)
+    params = {"name": "echo", "arguments": {"text": "suite-hijacked"}}
+    mark = len(bench.upstream.received)
+    stolen = await bench.other.ask(legacy("tools/call", params, session=session, message_id="suite-s"))
+    unknown = await bench.other.ask(legacy("tools/call", params, session="session-x", message_id="suite-s"))
+    assert not bench.upstream.since(mark), "another caller's session was used"
+    assert _seen(stolen, session) == _seen(unknown, "session-x")
+    assert stolen.status == 404
+    assert (await bench.ask(legacy("tools/call", params, session=session))).result
+
+
+@check(33, "MCP 2025-11-25 basic/transports, Session Management", Need.IDENTITIES)
+async def a_session_is_ended_by_its_owner_alone(bench: Bench) -> None:
+    assert bench.other is not None
+    session = await _opened(bench.client)
+    assert (await bench.other.ask(bodiless(b"DELETE", session))).status == 404
+    assert (await bench.ask(legacy_call("echo", session=session, text="x"))).result
+    ended = await bench.ask(bodiless(b"DELETE", session))
+    assert ended.status < 300
+    gone = await bench.refused(legacy_call("echo", session=session, text="suite-ended"))
+    assert gone.status == 404
+
+
+@check(33, "MCP 2025-11-25 basic/transports, Session Management")
+async def two_sessions_in_one_request_are_none(bench: Bench) -> None:
+    session = await _opened(bench.client)
+    request = legacy_call("echo", session=session, text="suite-two").with_header(
+        "Mcp-Session-Id", "suite-other"
+    )
+    await bench.refused(request)
