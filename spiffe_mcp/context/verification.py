@@ -1,31 +1,28 @@
 """Whether a user context is true of this request, on this connection, now.
 
-Enters: the header's value, the hop it came on, the request it came with, the trust bundles and `now`. Leaves:
-a `VerifiedContext`, which nothing else can make, or a refusal with the reason of the rule that was broken.
+Enters: the header's value, the hop it came on, the request it came with, whose signatures count, and `now`.
+Leaves: a `VerifiedContext`, which nothing else can make, or a refusal with the reason of the rule that was
+broken.
 
 What the caller still has to do, because it needs more than this header: refuse a request that has no such
 header (CONTEXT_MISSING) or several of it (CONTEXT_MALFORMED), and ask a `ReplayGuard` about the result.
-Pure; reads no clock and keeps no state.
+Pure; reads no clock, and keeps no state but what `signers` keeps.
 """
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import lru_cache
-from hashlib import sha256
 from typing import Self
 
-from spiffe_mcp.context import claims, jwa
+from spiffe_mcp.context import claims
 from spiffe_mcp.context.binding import RequestBinding
 from spiffe_mcp.context.claims import Claims
 from spiffe_mcp.context.jws import Jws
 from spiffe_mcp.context.limits import DEFAULT_LIMITS, LINK_SEPARATOR, ContextLimits
 from spiffe_mcp.context.link import Link
+from spiffe_mcp.context.signers import TrustedSigner, TrustedSigners
 from spiffe_mcp.context.user import User
 from spiffe_mcp.errors import Reason, Refused
-from spiffe_mcp.identity import certificate
-from spiffe_mcp.identity.bundle import BundleSet
 from spiffe_mcp.identity.spiffe_id import AllowedIds, SpiffeId
-from spiffe_mcp.identity.verify import verify_chain
 from spiffe_mcp.permit import GrantedOnly
 
 
@@ -82,7 +79,7 @@ def verify(
     *,
     hop: InboundHop,
     binding: RequestBinding,
-    bundles: BundleSet,
+    signers: TrustedSigners,
     now: datetime,
     limits: ContextLimits = DEFAULT_LIMITS,
 ) -> VerifiedContext:
@@ -91,8 +88,9 @@ def verify(
     Raises `Refused` with a `CONTEXT_*` reason, and nothing else, whatever the header's octets are.
 
     1. Size and form: one link within the limits, three canonical parts, a closed JOSE header (`jws`).
-    2. The chain in `x5c` leads to the bundle of the signer's own trust domain.
-    3. The signature, by that certificate's key, with that key's only algorithm.
+    2. The chain in `x5c` leads to the bundle of the signer's own trust domain, and its key has one algorithm
+       (`signers`).
+    3. The signature, by that key.
     4. The claims: strict JSON, a closed set, all of them there and well-formed (`link`).
     5. `iss` is the SPIFFE ID of the certificate.
     6. The signer is the TLS peer: same ID, same certificate, and `cnf` says so.
@@ -102,9 +100,10 @@ def verify(
     10. The request is the one that was signed.
     """
     signed = [Jws.parse(link) for link in _split(header, limits)]
-    links = [_open(jws, bundles, now) for jws in signed]
+    by = [signers.of(jws.header, now) for jws in signed]  # (2)
+    links = [_open(jws, signer) for jws, signer in zip(signed, by, strict=True)]
     last = links[-1]
-    _check_signer(last, signed[-1].x5c[0], hop)
+    _check_signer(last, by[-1], hop)
     if last.audience != hop.audience:  # (7)
         raise Refused(Reason.CONTEXT_AUDIENCE, f"meant for {last.audience}")
     _check_time(last, now, limits)
@@ -125,36 +124,25 @@ def _split(header: str | bytes, limits: ContextLimits) -> list[bytes]:
     return links
 
 
-def _open(jws: Jws, bundles: BundleSet, now: datetime) -> Link:
-    # (2) The same validator as for TLS, and now: an authority may have gone since the handshake.
-    try:
-        signer = verify_chain(jws.x5c, bundles, now)
-    except Refused as error:
-        raise Refused(Reason.CONTEXT_CERTIFICATE, str(error)) from None
+def _open(jws: Jws, signer: TrustedSigner) -> Link:
     # (3) Nothing of the payload is read before this.
-    payload = jws.open(_key_of(jws.x5c[0]))
+    payload = jws.open(signer.key)
     # (4) Strict, closed, complete.
     link = Link.from_claims(Claims(claims.loads(payload)))
     # (5) X.509 says who signed, not the claim.
-    if link.issuer != signer:
-        raise Refused(Reason.CONTEXT_ISSUER_MISMATCH, f"signed by {signer}")
+    if link.issuer != signer.spiffe_id:
+        raise Refused(Reason.CONTEXT_ISSUER_MISMATCH, f"signed by {signer.spiffe_id}")
     return link
 
 
-@lru_cache(maxsize=64)  # a peer signs many links with one key
-def _key_of(leaf_der: bytes) -> jwa.VerifyingKey:
-    """The key of a leaf whose chain was verified."""
-    return jwa.verifying_key(certificate.parse(leaf_der).public_key())
-
-
-def _check_signer(link: Link, leaf_der: bytes, hop: InboundHop) -> None:
+def _check_signer(link: Link, signer: TrustedSigner, hop: InboundHop) -> None:
     # (6) A context is worth nothing to whoever finds it: it holds on the signer's own connection only.
     if link.issuer != hop.peer:
         raise Refused(Reason.CONTEXT_PEER_MISMATCH, f"issued by {link.issuer}, presented by {hop.peer}")
-    if leaf_der != hop.leaf_der:
+    if signer.leaf_der != hop.leaf_der:
         raise Refused(Reason.CONTEXT_SIGNER_MISMATCH, "x5c is not the certificate of the connection")
     # RFC 8705 section 3.1
-    if link.channel != sha256(hop.leaf_der).digest():
+    if link.channel != signer.thumbprint:
         raise Refused(Reason.CONTEXT_CHANNEL, "cnf is not the certificate of the connection")
 
 

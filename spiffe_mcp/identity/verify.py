@@ -16,10 +16,13 @@ section 6.1, in this order:
  (8) signatures, names, path lengths, name constraints and critical extensions lead to an authority of that
      one bundle (RFC 5280 6.1). Revocation is by short validity and by the bundle.
 
-The caller MUST still ask whether this ID is the one that it wants to talk to. Pure: no I/O, no clock.
+The caller MUST still ask whether this ID is the one that it wants to talk to. Whoever meets one chain often
+may keep its `VerifiedPath` for as long as that holds. Pure: no I/O, no clock.
 """
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Final, NamedTuple
@@ -31,6 +34,7 @@ from spiffe_mcp.errors import Reason, Refused
 from spiffe_mcp.identity import certificate
 from spiffe_mcp.identity.bundle import Bundle, BundleSet
 from spiffe_mcp.identity.spiffe_id import SpiffeId, TrustDomain
+from spiffe_mcp.permit import GrantedOnly
 
 MAX_CHAIN_CERTIFICATES: Final = 5
 MAX_CHAIN_BYTES: Final = 32 * 1024
@@ -45,9 +49,26 @@ PATH_REASONS: Final = {
     **dict.fromkeys(range(47, 54), Reason.CHAIN_NAME_CONSTRAINTS),
     79: Reason.ISSUER_NOT_CA,
 }
-_NO_ERROR: Final = (0, "")
 _UNSPECIFIED: Final = 1
 _SIGNATURE_FAILURE: Final = 7
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedPath(metaclass=GrantedOnly):
+    """A SPIFFE ID that a chain proves, and the time for which it does so, both ends included.
+
+    That time is what the validity of all its certificates has in common: those that were presented, and the
+    authority that they lead to. Nothing else in the rules depends on time, so until then, and by the same
+    bundle, the path is good without being walked again.
+    """
+
+    spiffe_id: SpiffeId
+    not_before: datetime
+    not_after: datetime
+
+    def holds_at(self, now: datetime) -> bool:
+        """Whether `now` lies within it."""
+        return self.not_before <= now <= self.not_after
 
 
 class _Read(NamedTuple):
@@ -64,18 +85,36 @@ def verify_chain(chain_der: Sequence[bytes], bundles: BundleSet, now: datetime) 
     caller's own mistake is none of a peer's, and shows before the chain is looked at: TypeError for what is
     no sequence of bytes, ValueError for a time without a zone.
     """
+    return _verified(chain_der, bundles, now)[0]
+
+
+def verify_path(chain_der: Sequence[bytes], bundles: BundleSet, now: datetime) -> VerifiedPath:
+    """As `verify_chain`, and how long that holds; for whoever will meet the same chain again."""
+    spiffe_id, presented, path = _verified(chain_der, bundles, now)
+    certificates = [*presented, *(each.to_cryptography() for each in path)]
+    return VerifiedPath.granted(
+        spiffe_id=spiffe_id,
+        not_before=max(each.not_valid_before_utc for each in certificates),
+        not_after=min(each.not_valid_after_utc for each in certificates),
+    )
+
+
+def _verified(
+    chain_der: Sequence[bytes], bundles: BundleSet, now: datetime
+) -> tuple[SpiffeId, list[x509.Certificate], list[crypto.X509]]:
+    """The ID, the certificates that were presented, and those of the path, whose last is the authority."""
     _check_arguments(chain_der, now)
     _check_size(chain_der)  # (1)
-    leaf, *issuers = [_read(bytes(der)) for der in chain_der]  # (2)
+    leaf, *issuers = presented = [_read(bytes(der)) for der in chain_der]  # (2)
     spiffe_id = certificate.spiffe_id(leaf.rules)  # (3)
     certificate.check_leaf(leaf.rules)  # (4)
     for issuer in issuers:
         certificate.check_intermediate(issuer.rules, spiffe_id.trust_domain)  # (5)
     bundle = _bundle_of(spiffe_id.trust_domain, bundles)  # (6)
-    for each in (leaf, *issuers):
+    for each in presented:
         certificate.check_validity(each.rules, now)  # (7)
-    _check_path(leaf.path, [issuer.path for issuer in issuers], bundle, now)  # (8)
-    return spiffe_id
+    path = _path(leaf.path, [issuer.path for issuer in issuers], bundle, now)  # (8)
+    return spiffe_id, [each.rules for each in presented], path
 
 
 def _check_arguments(chain_der: object, now: datetime) -> None:
@@ -112,25 +151,36 @@ def _bundle_of(trust_domain: TrustDomain, bundles: BundleSet) -> Bundle:
     return bundle
 
 
-def _check_path(leaf: crypto.X509, issuers: list[crypto.X509], bundle: Bundle, now: datetime) -> None:
-    """RFC 5280 section 6.1, by OpenSSL, which follows one path only.
+def _path(leaf: crypto.X509, issuers: list[crypto.X509], bundle: Bundle, now: datetime) -> list[crypto.X509]:
+    """The path from `leaf` to an authority of `bundle`, by RFC 5280 section 6.1; raises `Refused`.
 
-    Where nothing but a name leads to an authority (key identifiers may be missing), and several bear it, as
-    those of one PKI do while one follows the other, it may be led to the wrong one: so each is tried alone.
+    OpenSSL walks one path only. Where nothing but a name leads to an authority (key identifiers may be
+    missing), and several bear it, as those of one PKI do while one follows the other, it may be led to the
+    wrong one: so each is tried alone.
     """
-    code, detail = _path_error(leaf, issuers, bundle.anchors, now)
-    if code == _SIGNATURE_FAILURE:
-        for anchor in bundle.anchors[-MAX_NAMESAKES:]:
-            if _path_error(leaf, issuers, (anchor,), now) == _NO_ERROR:
-                return
-    if (code, detail) != _NO_ERROR:
-        raise Refused(PATH_REASONS.get(code, Reason.CHAIN_UNTRUSTED), detail)
+    try:
+        return _walked(leaf, issuers, bundle.anchors, now)
+    except _NoPath as error:
+        if error.code == _SIGNATURE_FAILURE:
+            for anchor in bundle.anchors[-MAX_NAMESAKES:]:
+                with suppress(_NoPath):
+                    return _walked(leaf, issuers, (anchor,), now)
+        raise Refused(PATH_REASONS.get(error.code, Reason.CHAIN_UNTRUSTED), error.detail) from None
 
 
-def _path_error(
+class _NoPath(Exception):  # noqa: N818  it is an answer of OpenSSL's, not yet a refusal
+    """OpenSSL's X509_V_ERR_*, and where."""
+
+    def __init__(self, code: int, detail: str) -> None:
+        super().__init__(code, detail)
+        self.code: Final = code
+        self.detail: Final = detail
+
+
+def _walked(
     leaf: crypto.X509, issuers: list[crypto.X509], anchors: Iterable[crypto.X509], now: datetime
-) -> tuple[int, str]:
-    """OpenSSL's X509_V_ERR_*, and where; `_NO_ERROR` if there is a path to one of `anchors`.
+) -> list[crypto.X509]:
+    """The path from `leaf` to one of `anchors`, which is its last certificate; raises `_NoPath`.
 
     X509_STRICT stays off: it refuses certificates without an authority key identifier, which X509-SVID does
     not ask for. PARTIAL_CHAIN stays off: a path ends at a self-signed authority of the bundle.
@@ -141,10 +191,9 @@ def _path_error(
         store.add_cert(anchor)
     store.set_time(now.astimezone(UTC))  # it reads the fields of `now` and ignores the zone
     try:
-        crypto.X509StoreContext(store, leaf, issuers).verify_certificate()
+        return crypto.X509StoreContext(store, leaf, issuers).get_verified_chain()
     except crypto.X509StoreContextError as error:
         code, depth, message = error.errors
-        return code, f"{message} at depth {depth}"
+        raise _NoPath(code, f"{message} at depth {depth}") from None
     except crypto.Error:
-        return _UNSPECIFIED, "OpenSSL could not decide"
-    return _NO_ERROR
+        raise _NoPath(_UNSPECIFIED, "OpenSSL could not decide") from None

@@ -137,7 +137,7 @@ def authenticate(
         inbound.header,
         hop=InboundHop(peer=peer.spiffe_id, leaf_der=peer.leaf_der, audience=snapshot.spiffe_id),
         binding=hop_binding(inbound.request, inbound.call),
-        bundles=snapshot.identity.bundles,
+        signers=snapshot.signers,
         now=now,
     )
     memory.replay.check(context.issuer, context.jti, context.expires, now)

@@ -35,9 +35,11 @@ from spiffe_mcp.mesh.sessions import Sessions
 from spiffe_mcp.mesh.snapshot import Snapshot
 from spiffe_mcp.mesh.upstream import Upstream
 from spiffe_mcp.policy import PolicyEngine
+from spiffe_mcp.tables import LocalTable
 from spiffe_mcp.tls import HandshakeSlots, Peer, TlsProtocol, TlsSession
 
 REPLAY_CAPACITY: Final = 400_000  # user contexts remembered at a time, for each server; half by one peer
+SESSION_CAPACITY: Final = 10_000  # legacy sessions, likewise
 _SUCCESS: Final = range(200, 300)
 
 
@@ -58,7 +60,7 @@ class _Server:
     def __init__(self, route: IngressRoute, recheck: timedelta, idle: int) -> None:
         self.route = route
         self.upstream = Upstream(route, recheck=recheck, idle=idle)
-        self.memory = Memory(ReplayGuard(REPLAY_CAPACITY), Sessions())
+        self.memory = Memory(ReplayGuard(LocalTable(REPLAY_CAPACITY)), Sessions(LocalTable(SESSION_CAPACITY)))
 
 
 class IngressListener:

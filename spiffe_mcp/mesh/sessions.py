@@ -4,19 +4,19 @@
 the upstream's own; here it is bound to the SPIFFE ID and the user that opened it. For anybody else it does
 not exist, and the answer is the one for an ID that never existed.
 
-Pure in its answers: no clock, no I/O; one event loop owns a table.
+Pure in its answers: no clock, no I/O of its own. The table may be one that several processes share.
 """
 
 import re
-from collections import OrderedDict
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
 from spiffe_mcp.errors import Reason, Refused
-from spiffe_mcp.fair_share import FairShare
 from spiffe_mcp.identity import SpiffeId
+from spiffe_mcp.tables import Added, Table, digest
 
+IDLE: Final = timedelta(minutes=30)
 MAX_ID_BYTES: Final = 512
 _ID: Final = re.compile(rb"[\x21-\x7e]{1,%d}" % MAX_ID_BYTES)
 
@@ -37,13 +37,12 @@ class Sessions:
     No peer may hold more than are still free: one alone fills half of the table, and never all of it.
     """
 
-    def __init__(self, capacity: int = 10_000, idle: timedelta = timedelta(minutes=30)) -> None:
-        self._idle = idle
-        self._owners: OrderedDict[bytes, tuple[Owner, datetime]] = OrderedDict()  # least recently used first
-        self._room = FairShare(capacity)  # by peer
+    def __init__(self, table: Table, idle: timedelta = IDLE) -> None:
+        self._table = table
+        self._idle = int(idle.total_seconds())
 
     def __len__(self) -> int:
-        return len(self._owners)
+        return len(self._table)
 
     def opened(self, session: bytes, owner: Owner, now: datetime) -> None:
         """The upstream opened `session` for `owner`; raises `Refused`: SESSION_UNUSABLE, SESSIONS_FULL.
@@ -51,38 +50,38 @@ class Sessions:
         An ID is visible ASCII (MCP 2025-11-25 basic/transports "Session Management"). One that is already
         somebody else's is refused too: an upstream that hands it out twice is broken.
         """
-        self._forget_idle(now)
-        known = self._owners.get(session)
-        if not _ID.fullmatch(session) or (known is not None and known[0] != owner):
+        if not _ID.fullmatch(session):
             raise Refused(Reason.SESSION_UNUSABLE)
-        if known is None:
-            self._make_room(owner)
-        self._owners[session] = (owner, now)
-        self._owners.move_to_end(session)
+        key, holder, second = digest(session), digest(str(owner.peer)), int(now.timestamp())
+        match self._table.add(key, _mark(owner), holder, self._last(second), second):
+            case Added.ADDED:
+                return
+            case Added.PRESENT:
+                if not self._used(key, owner, second):
+                    raise Refused(Reason.SESSION_UNUSABLE)
+            case _:  # fail closed: full, or opened by a clock that was set back by more than a session lasts
+                held, free = self._table.held_by(holder), self._table.free
+                raise Refused(Reason.SESSIONS_FULL, f"{held} live sessions, room for {free}")
 
     def check(self, session: bytes, owner: Owner, now: datetime) -> None:
         """Return if `session` is `owner`'s; raises `Refused(SESSION_UNKNOWN)`."""
-        self._forget_idle(now)
-        known = self._owners.get(session)
-        if known is None or known[0] != owner:
+        if not self._used(digest(session), owner, int(now.timestamp())):
             raise Refused(Reason.SESSION_UNKNOWN)
-        self._owners[session] = (owner, now)
-        self._owners.move_to_end(session)
 
     def ended(self, session: bytes) -> None:
         """The session is no more."""
-        known = self._owners.pop(session, None)
-        if known is not None:
-            self._room.give_back(known[0].peer)
+        self._table.remove(digest(session))
 
-    def _make_room(self, owner: Owner) -> None:
-        if not self._room.take(owner.peer):
-            held, free = self._room.held_by(owner.peer), self._room.free
-            raise Refused(Reason.SESSIONS_FULL, f"{held} live sessions, room for {free}")
+    def _used(self, key: bytes, owner: Owner, second: int) -> bool:
+        """Whether the session is `owner`'s; if so, it was used now."""
+        if self._table.get(key, second) != _mark(owner):
+            return False
+        return self._table.touch(key, self._last(second), second)
 
-    def _forget_idle(self, now: datetime) -> None:
-        while self._owners:
-            session, (_, used) = next(iter(self._owners.items()))
-            if now - used <= self._idle:
-                return
-            self.ended(session)
+    def _last(self, second: int) -> int:
+        """From when on a session that is used now is idle for too long."""
+        return second + self._idle + 1
+
+
+def _mark(owner: Owner) -> bytes:
+    return digest(str(owner.peer), str(owner.caller), owner.sub, owner.sub_iss)

@@ -34,6 +34,7 @@ from spiffe_mcp.mesh.sessions import Sessions
 from spiffe_mcp.mesh.snapshot import Snapshot
 from spiffe_mcp.policy import PolicyEngine, RegoPolicy
 from spiffe_mcp.strict_json import JsonObject
+from spiffe_mcp.tables import LocalTable
 from spiffe_mcp.tls import Peer, TlsIdentity
 from tests.fakes import publisher
 from tests.fakes.mini_ca import MiniCa
@@ -254,7 +255,9 @@ class Ingress:
     )
     policy: PolicyEngine = POLICY
     snapshot: Snapshot = field(default_factory=lambda: snapshot(WEATHER))
-    memory: Memory = field(default_factory=lambda: Memory(ReplayGuard(1000), Sessions()))
+    memory: Memory = field(
+        default_factory=lambda: Memory(ReplayGuard(LocalTable(1000)), Sessions(LocalTable(1000)))
+    )
     log: Memorised = field(default_factory=Memorised)
     shown: frozenset[str] = frozenset()
 

@@ -17,6 +17,7 @@ from spiffe_mcp.mesh.refusal import Addressee, answer
 from spiffe_mcp.mesh.sessions import Owner, Sessions
 from spiffe_mcp.policy import Decision, PolicyInput, RegoPolicy
 from spiffe_mcp.strict_json import JsonObject
+from spiffe_mcp.tables import LocalTable
 from tests.exchange.playbook import (
     ALICE,
     CA,
@@ -266,13 +267,21 @@ def test_two_peers_may_use_one_name_for_their_contexts() -> None:
 
 
 def test_a_memory_that_is_full_refuses_rather_than_forgets() -> None:
-    side = Ingress(memory=Memory(ReplayGuard(1), Sessions()))
+    side = Ingress(memory=Memory(ReplayGuard(LocalTable(1)), Sessions(LocalTable(1000))))
     side.admit(crossed(call()))
     assert side.refuses(crossed(call())) is Reason.CONTEXT_REPLAY_FULL
 
 
 def test_an_authority_that_was_revoked_since_the_handshake_signs_no_context() -> None:
     side = Ingress(snapshot=snapshot(WEATHER, BundleSet.from_der({"mesh.test": [], "b.test": []})))
+    assert side.refuses(crossed(call())) is Reason.CONTEXT_CERTIFICATE
+
+
+def test_a_signer_that_was_good_a_moment_ago_ends_with_its_authority_and_with_its_svid() -> None:
+    side = Ingress()
+    side.admit(crossed(call()))
+    assert side.refuses(crossed(call()), now=NOW + timedelta(hours=2)) is Reason.CONTEXT_CERTIFICATE
+    side.snapshot = snapshot(WEATHER, BundleSet.from_der({"mesh.test": [], "b.test": []}))
     assert side.refuses(crossed(call())) is Reason.CONTEXT_CERTIFICATE
 
 

@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
 from spiffe_mcp.context.binding import RequestBinding
+from spiffe_mcp.context.signers import TrustedSigners
 from spiffe_mcp.context.verification import InboundHop, VerifiedContext, verify
 from spiffe_mcp.identity.bundle import BundleSet
 from spiffe_mcp.identity.spiffe_id import SpiffeId
@@ -127,8 +128,12 @@ def signature(svid: X509Svid, data: bytes) -> bytes:
 
 
 def accept(header: str | bytes, **arguments: Any) -> VerifiedContext:
-    """Verify `header` as the weather server's ingress would for the planner, unless `arguments` differ."""
-    expected = {"hop": HOP, "binding": BINDING, "bundles": BUNDLES, "now": NOW}
+    """Verify `header` as the weather server's ingress would for the planner, unless `arguments` differ.
+
+    As an ingress that meets its signer for the first time, unless `signers` are given.
+    """
+    signers = TrustedSigners(arguments.pop("bundles", BUNDLES))
+    expected = {"hop": HOP, "binding": BINDING, "signers": signers, "now": NOW}
     return verify(header, **{**expected, **arguments})
 
 

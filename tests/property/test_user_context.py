@@ -12,6 +12,7 @@ from spiffe_mcp.context.minting import Signer, mint
 from spiffe_mcp.context.replay import ReplayGuard
 from spiffe_mcp.context.user import User
 from spiffe_mcp.errors import Refused
+from spiffe_mcp.tables import LocalTable
 from tests.fakes.links import NOW, PLANNER, WEATHER, accept, good_claims, good_header, link, signed
 
 GOOD = link().encode()
@@ -131,7 +132,7 @@ def test_any_document_of_our_peer_is_refused(header: str, claims: str) -> None:
 def test_a_guard_admits_no_link_twice_while_it_holds(
     sights: list[tuple[str, int, int]], capacity: int
 ) -> None:
-    guard = ReplayGuard(capacity)
+    guard = ReplayGuard(LocalTable(capacity))
     admitted: set[tuple[str, int]] = set()
     now = 0
     for jti, expires, step in sights:

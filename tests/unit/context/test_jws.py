@@ -4,7 +4,7 @@ import jwt
 import pytest
 
 from spiffe_mcp.context import jwa, jws
-from spiffe_mcp.context.jws import Jws
+from spiffe_mcp.context.jws import JoseHeader, Jws
 from spiffe_mcp.errors import Reason, Refused
 from tests.fakes.links import CA, PLANNER
 
@@ -16,7 +16,7 @@ LINK = jws.sign(HEADER, b'{"sub":"alice"}', PLANNER.key)
 
 def test_what_was_signed_is_what_opens() -> None:
     parsed = Jws.parse(LINK)
-    assert parsed.x5c == PLANNER.chain_der
+    assert jws.read_header(parsed.header) == JoseHeader("ES256", PLANNER.chain_der)
     assert parsed.open(KEY) == b'{"sub":"alice"}'
 
 
@@ -32,16 +32,9 @@ def test_nothing_opens_with_another_key() -> None:
     assert refusal.value.reason is Reason.CONTEXT_SIGNATURE
 
 
-def test_a_good_signature_under_another_name_does_not_open() -> None:
-    header = jws.encode_header("PS256", PLANNER.chain_der)
-    with pytest.raises(Refused) as refusal:
-        Jws.parse(jws.sign(header, b"{}", PLANNER.key)).open(KEY)
-    assert refusal.value.reason is Reason.CONTEXT_ALGORITHM
-
-
 def test_a_link_without_certificate_is_none() -> None:
     with pytest.raises(Refused) as refusal:
-        Jws.parse(jws.sign(jws.encode_header("ES256", ()), b"{}", PLANNER.key))
+        jws.read_header(jws.encode_header("ES256", ()))
     assert refusal.value.reason is Reason.CONTEXT_CERTIFICATE
 
 

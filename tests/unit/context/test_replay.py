@@ -8,6 +8,7 @@ import pytest
 from spiffe_mcp.context.replay import ReplayGuard
 from spiffe_mcp.errors import Reason, Refused
 from spiffe_mcp.identity.spiffe_id import SpiffeId
+from spiffe_mcp.tables import LocalTable
 from tests.fakes.links import NOW, accept, link
 
 PLANNER = SpiffeId.parse("spiffe://a.test/ns/agents/planner")
@@ -25,26 +26,26 @@ def refusal_of(
 
 
 def test_the_second_sight_is_refused() -> None:
-    guard = ReplayGuard(10)
+    guard = ReplayGuard(LocalTable(10))
     guard.check(PLANNER, "1", NOW + MINUTE, NOW)
     assert refusal_of(guard, "1") is Reason.CONTEXT_REPLAYED
 
 
 def test_the_second_sight_is_refused_under_another_expiry() -> None:
-    guard = ReplayGuard(10)
+    guard = ReplayGuard(LocalTable(10))
     guard.check(PLANNER, "1", NOW + MINUTE, NOW)
     assert refusal_of(guard, "1", expires=2 * MINUTE) is Reason.CONTEXT_REPLAYED
 
 
 def test_another_link_and_another_issuer_are_not_replays() -> None:
-    guard = ReplayGuard(10)
+    guard = ReplayGuard(LocalTable(10))
     for issuer, jti in [(PLANNER, "1"), (PLANNER, "2"), (OTHER, "1")]:
         guard.check(issuer, jti, NOW + MINUTE, NOW)
     assert len(guard) == 3
 
 
 def test_a_verified_context_is_remembered_for_as_long_as_it_verifies() -> None:
-    guard = ReplayGuard(10)
+    guard = ReplayGuard(LocalTable(10))
     header = link()
     context = accept(header)
     guard.check(context.issuer, context.jti, context.expires, NOW)
@@ -59,13 +60,13 @@ def test_a_verified_context_is_remembered_for_as_long_as_it_verifies() -> None:
 
 
 def test_a_link_is_accepted_until_the_end_of_its_last_second() -> None:
-    guard = ReplayGuard(10)
+    guard = ReplayGuard(LocalTable(10))
     guard.check(PLANNER, "1", NOW + 1.5 * SECOND, NOW + 1.2 * SECOND)
     assert refusal_of(guard, "1", expires=1.5 * SECOND, now=1.4 * SECOND) is Reason.CONTEXT_REPLAYED
 
 
 def test_what_has_expired_is_forgotten() -> None:
-    guard = ReplayGuard(20)
+    guard = ReplayGuard(LocalTable(20))
     for place in range(10):
         guard.check(PLANNER, str(place), NOW + place * SECOND + SECOND, NOW)
     guard.check(PLANNER, "new", NOW + MINUTE, NOW + 5 * SECOND)
@@ -73,7 +74,7 @@ def test_what_has_expired_is_forgotten() -> None:
 
 
 def test_a_full_guard_refuses_what_is_new_until_something_expires() -> None:
-    guard = ReplayGuard(4)
+    guard = ReplayGuard(LocalTable(4))
     guard.check(PLANNER, "1", NOW + SECOND, NOW)
     guard.check(PLANNER, "2", NOW + MINUTE, NOW)
     assert refusal_of(guard, "3") is Reason.CONTEXT_REPLAY_FULL
@@ -83,7 +84,7 @@ def test_a_full_guard_refuses_what_is_new_until_something_expires() -> None:
 
 
 def test_what_was_refused_takes_no_room() -> None:
-    guard = ReplayGuard(1)
+    guard = ReplayGuard(LocalTable(1))
     guard.check(PLANNER, "1", NOW + SECOND, NOW)
     for jti in ("1", "2", "3"):
         refusal_of(guard, jti)
@@ -91,7 +92,7 @@ def test_what_was_refused_takes_no_room() -> None:
 
 
 def test_a_clock_set_back_accepts_nothing_a_second_time() -> None:
-    guard = ReplayGuard(10)
+    guard = ReplayGuard(LocalTable(10))
     guard.check(PLANNER, "1", NOW + MINUTE, NOW)
     guard.check(PLANNER, "2", NOW + 10 * MINUTE, NOW + 5 * MINUTE)
     assert len(guard) == 1
@@ -99,7 +100,7 @@ def test_a_clock_set_back_accepts_nothing_a_second_time() -> None:
 
 
 def test_a_capacity_of_nothing_accepts_nothing() -> None:
-    assert refusal_of(ReplayGuard(0), "1") is Reason.CONTEXT_REPLAY_FULL
+    assert refusal_of(ReplayGuard(LocalTable(0)), "1") is Reason.CONTEXT_REPLAY_FULL
 
 
 def accepted(guard: ReplayGuard, issuer: SpiffeId, many: int) -> int:
@@ -112,14 +113,13 @@ def accepted(guard: ReplayGuard, issuer: SpiffeId, many: int) -> int:
 
 
 def test_one_issuer_leaves_room_for_others() -> None:
-    guard = ReplayGuard(100)
+    guard = ReplayGuard(LocalTable(100))
     assert [accepted(guard, PLANNER, 1000), accepted(guard, OTHER, 1000)] == [50, 25]
 
 
 def test_what_an_issuer_holds_is_counted_down_as_it_expires() -> None:
-    guard = ReplayGuard(100)
+    guard = ReplayGuard(LocalTable(100))
     accepted(guard, PLANNER, 1000)
     guard.check(PLANNER, "later", NOW + 2 * MINUTE, NOW + MINUTE)
     assert len(guard) == 1
     assert accepted(guard, PLANNER, 0) == 0
-    assert guard._room._held == {PLANNER: 1}

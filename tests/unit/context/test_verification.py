@@ -12,6 +12,7 @@ import jwt
 import pytest
 
 from spiffe_mcp.context.limits import ContextLimits
+from spiffe_mcp.context.signers import TrustedSigners
 from spiffe_mcp.context.verification import InboundHop, VerifiedContext
 from spiffe_mcp.errors import Reason, Refused
 from spiffe_mcp.identity.bundle import BundleSet
@@ -19,6 +20,7 @@ from spiffe_mcp.identity.spiffe_id import AllowedIds, IdPattern, SpiffeId
 from tests.fakes.links import (
     ABSENT,
     BINDING,
+    BUNDLES,
     CA,
     FOREIGN_CA,
     HOP,
@@ -400,6 +402,39 @@ ELSEWHERE: list[tuple[str, dict[str, Any], Reason]] = [
         Reason.CONTEXT_LIFETIME,
     ),
 ]
+
+
+def acquainted() -> TrustedSigners:
+    """A memory in which the planner is known already."""
+    signers = TrustedSigners(BUNDLES)
+    accept(GOOD, signers=signers)
+    assert len(signers) == 1
+    return signers
+
+
+@pytest.mark.parametrize(
+    ("header", "reason"), [case[1:] for case in HOSTILE], ids=[case[0] for case in HOSTILE]
+)
+def test_acquaintance_with_a_signer_spares_its_links_no_rule(header: str | bytes, reason: Reason) -> None:
+    with pytest.raises(Refused) as refusal:
+        accept(header, signers=acquainted())
+    assert refusal.value.reason is reason
+
+
+OF_THE_SAME_BUNDLES = [case for case in ELSEWHERE if "bundles" not in case[1]]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [case[1:] for case in OF_THE_SAME_BUNDLES],
+    ids=[case[0] for case in OF_THE_SAME_BUNDLES],
+)
+def test_acquaintance_with_a_signer_admits_nothing_elsewhere(
+    arguments: dict[str, Any], reason: Reason
+) -> None:
+    with pytest.raises(Refused) as refusal:
+        accept(GOOD, signers=acquainted(), **arguments)
+    assert refusal.value.reason is reason
 
 
 @pytest.mark.parametrize(

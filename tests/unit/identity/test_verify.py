@@ -7,7 +7,7 @@ import pytest
 
 from spiffe_mcp.errors import Reason, Refused
 from spiffe_mcp.identity import BundleSet, verify_chain
-from spiffe_mcp.identity.verify import MAX_NAMESAKES
+from spiffe_mcp.identity.verify import MAX_NAMESAKES, VerifiedPath, verify_path
 from tests.fakes.chains import BER, GOOD, GOOD_AT, HOSTILE, HOSTILE_AT, ID, Make, World
 from tests.fakes.mini_ca import HOUR, NOW, MiniCa
 
@@ -72,6 +72,28 @@ def test_a_chain_is_judged_anew_for_each_bundle_and_each_time() -> None:
         with pytest.raises(Refused) as refused:
             verify_chain(chain, bundles, now)
         assert refused.value.reason is reason
+
+
+def test_a_path_holds_for_as_long_as_every_certificate_of_it() -> None:
+    root = MiniCa.rooted("a.test", not_before=NOW - 2 * HOUR)
+    node = root.subordinate(not_before=NOW - HOUR, lifetime=3 * HOUR)
+    chain = node.chain(not_before=NOW - HOUR / 2, lifetime=9 * HOUR)
+    path = verify_path(chain, BundleSet.from_der({"a.test": root.bundle_der}), NOW)
+    assert str(path.spiffe_id) == ID
+    assert (path.not_before, path.not_after) == (NOW - HOUR / 2, NOW + 2 * HOUR)
+    assert [path.holds_at(NOW + HOUR * hours) for hours in (-0.5, 0, 2)] == [True, True, True]
+    assert [path.holds_at(NOW + HOUR * hours) for hours in (-0.51, 2.01)] == [False, False]
+
+
+def test_a_path_ends_with_its_authority() -> None:
+    short = MiniCa.rooted("a.test", not_before=NOW - HOUR, lifetime=2 * HOUR)
+    path = verify_path(short.chain(lifetime=9 * HOUR), BundleSet.from_der({"a.test": short.bundle_der}), NOW)
+    assert path.not_after == NOW + HOUR
+
+
+def test_nobody_can_say_of_himself_that_he_was_verified() -> None:
+    with pytest.raises(TypeError, match="granted"):
+        VerifiedPath(spiffe_id=CA.issue().spiffe_id, not_before=NOW, not_after=NOW)
 
 
 def test_what_the_operator_reads_of_a_refused_id_is_printable() -> None:

@@ -9,6 +9,7 @@ import pytest
 from spiffe_mcp.errors import Reason, Refused
 from spiffe_mcp.identity import SpiffeId
 from spiffe_mcp.mesh.sessions import MAX_ID_BYTES, Owner, Sessions
+from spiffe_mcp.tables import LocalTable
 from tests.fakes.mini_ca import NOW
 
 PLANNER = SpiffeId.parse("spiffe://a.test/planner")
@@ -27,8 +28,8 @@ def reason(sessions: Sessions, session: bytes, owner: Owner = ALICE, after: time
     return None
 
 
-def with_session(session: bytes = b"s", **how: Any) -> Sessions:
-    sessions = Sessions(**how)
+def with_session(session: bytes = b"s", capacity: int = 100) -> Sessions:
+    sessions = Sessions(LocalTable(capacity))
     sessions.opened(session, ALICE, NOW)
     return sessions
 
@@ -52,7 +53,7 @@ def test_nobody_else_may(other: Owner) -> None:
 
 
 def test_one_that_was_never_opened_does_not_exist() -> None:
-    assert reason(Sessions(), b"s") is Reason.SESSION_UNKNOWN
+    assert reason(Sessions(LocalTable(1)), b"s") is Reason.SESSION_UNKNOWN
 
 
 def test_one_that_was_ended_does_not_exist_and_ending_it_twice_does_no_harm() -> None:
@@ -127,11 +128,11 @@ def test_an_id_is_visible_ascii(session: bytes) -> None:
 
 @pytest.mark.parametrize("session", [b"", b"a b", b"\xff", b"a\n", b"\x7f", b"x" * (MAX_ID_BYTES + 1)])
 def test_nothing_else_is_an_id(session: bytes) -> None:
-    assert opening(Sessions(), session) is Reason.SESSION_UNUSABLE
+    assert opening(Sessions(LocalTable(1)), session) is Reason.SESSION_UNUSABLE
 
 
 def test_one_peer_leaves_room_for_others() -> None:
-    sessions = Sessions(capacity=8)
+    sessions = Sessions(LocalTable(8))
     other = replace(ALICE, peer=SpiffeId.parse("spiffe://a.test/other"))
     for owner, fits in ((ALICE, 4), (other, 2)):
         for number in range(fits):
