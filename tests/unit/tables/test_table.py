@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spiffe_mcp.tables import KEY_BYTES, MAX_VALUE_BYTES, Added, LocalTable, Table, digest
+from spiffe_mcp.tables import KEY_BYTES, MAX_VALUE_BYTES, Added, LocalTable, SharedTable, Table, digest
 
 Make = Callable[[int], Table]
 NOW = 1_790_000_000
@@ -16,7 +16,12 @@ A, B, C = (digest(name) for name in "abc")
 ANN, BEN, CEM = (digest(name) for name in ("ann", "ben", "cem"))
 
 
-@pytest.fixture(params=[LocalTable])
+def shared(capacity: int) -> SharedTable:
+    """As another process sees it that was handed its descriptor."""
+    return SharedTable.of(SharedTable.create(capacity, salt=7).fileno())
+
+
+@pytest.fixture(params=[LocalTable, shared])
 def make(request: pytest.FixtureRequest) -> Make:
     """Makes a table with so much room."""
     made: Make = request.param
@@ -251,7 +256,7 @@ operations = st.one_of(
 )
 
 
-@pytest.mark.parametrize("make_table", [LocalTable])
+@pytest.mark.parametrize("make_table", [LocalTable, shared])
 @given(st.integers(0, 9), st.lists(operations, max_size=60))
 @settings(deadline=None)
 def test_every_order_of_operations_does_what_the_model_does(
