@@ -25,6 +25,7 @@ from spiffe_mcp.identity.bundle import BundleSet
 from spiffe_mcp.identity.spiffe_id import SpiffeId
 from spiffe_mcp.identity.verify import VerifiedPath, verify_path
 from spiffe_mcp.permit import GrantedOnly
+from spiffe_mcp.recent import Recent
 
 CAPACITY: Final = 512  # signers; some 4 KB each
 
@@ -49,8 +50,7 @@ class TrustedSigners:
 
     def __init__(self, bundles: BundleSet, capacity: int = CAPACITY) -> None:
         self._bundles = bundles
-        self._capacity = capacity
-        self._known: dict[bytes, TrustedSigner] = {}  # the oldest first
+        self._known: Recent[bytes, TrustedSigner] = Recent(capacity)
 
     def __len__(self) -> int:
         return len(self._known)
@@ -64,7 +64,7 @@ class TrustedSigners:
         known = self._known.get(header)
         if known is not None and known.path.holds_at(now):
             return known
-        return self._remembered(header, self._verified(header, now))
+        return self._known.keep(header, self._verified(header, now))
 
     def _verified(self, header: bytes, now: datetime) -> TrustedSigner:
         said = jws.read_header(header)
@@ -79,10 +79,3 @@ class TrustedSigners:
         if said.algorithm != jwa.algorithm(key):
             raise Refused(Reason.CONTEXT_ALGORITHM, "not the algorithm of the certificate's key")
         return TrustedSigner.granted(path=path, leaf_der=leaf, thumbprint=sha256(leaf).digest(), key=key)
-
-    def _remembered(self, header: bytes, signer: TrustedSigner) -> TrustedSigner:
-        self._known.pop(header, None)  # one whose time is over
-        if len(self._known) >= self._capacity:
-            del self._known[next(iter(self._known))]
-        self._known[header] = signer
-        return signer

@@ -4,7 +4,8 @@
     decision = policy.decide(PolicyInput(...))                  never raises, never allows by default
 
 Modules, lowest first: `decision`, `input`, `engine` (the protocol); `tokens`, `source`, `ordering` (what a
-policy's text may say), `conversion` (what may reach the engine), `rego` (the engine).
+policy's text may say), `conversion` (what may reach the engine), `memory` (what was decided), `rego` (the
+engine).
 """
 
 from spiffe_mcp.policy.decision import Decision, Visibility

@@ -24,6 +24,7 @@ from spiffe_mcp.policy import conversion
 from spiffe_mcp.policy.conversion import Projection
 from spiffe_mcp.policy.decision import Decision
 from spiffe_mcp.policy.input import PolicyInput
+from spiffe_mcp.policy.memory import DecisionMemory, key_of
 from spiffe_mcp.policy.ordering import Comparison, comparisons_in
 from spiffe_mcp.policy.source import PACKAGE, read_modules
 from spiffe_mcp.policy.tokens import invalid
@@ -53,13 +54,14 @@ class _Compiled:
 class RegoPolicy:
     """A policy, compiled once. Implements `PolicyEngine`."""
 
-    __slots__ = ("_bundle", "_comparisons", "_engine", "_projection", "digest", "version")
+    __slots__ = ("_bundle", "_comparisons", "_decisions", "_engine", "_projection", "digest", "version")
 
     def __init__(self, compiled: _Compiled, version: str, digest: str) -> None:
         self._engine = compiled.engine
         self._bundle = compiled.bundle
         self._projection = compiled.reads
         self._comparisons = compiled.comparisons
+        self._decisions = DecisionMemory()
         self.version: Final = version
         self.digest: Final = digest
 
@@ -102,8 +104,18 @@ class RegoPolicy:
 
     def evaluate(self, document: JsonObject) -> Decision:
         """As `decide`, for an input document that is already built."""
+        visible = self._projection.of(document)
+        # A question that looks the same to this policy has the same answer (`memory`).
+        key = key_of(visible)
+        decision = self._decisions.get(key)
+        if decision is None:
+            decision = self._decided(visible)
+            self._decisions.keep(key, decision)
+        return decision
+
+    def _decided(self, visible: JsonObject) -> Decision:
         try:
-            value = self._ask(DECISION, document)
+            value = self._ask(DECISION, visible)
         except Refused as refused:
             return Decision.refused(refused)
         return Decision.parse(value)
@@ -111,7 +123,7 @@ class RegoPolicy:
     def visible_tools(self, question: PolicyInput) -> frozenset[str]:
         """See `PolicyEngine.visible_tools`."""
         try:
-            value = self._ask(VISIBLE_TOOLS, question.document())
+            value = self._ask(VISIBLE_TOOLS, self._projection.of(question.document()))
         except Refused as refused:
             if refused.reason is Reason.POLICY_UNDEFINED:
                 return frozenset()  # fail closed: a policy that says nothing shows nothing
@@ -121,10 +133,12 @@ class RegoPolicy:
         # A name that was not asked about is no tool of this server.
         return frozenset(tool.name for tool in question.tools or () if tool.name in value)
 
-    def _ask(self, entry_point: str, document: JsonObject) -> JsonValue:
-        """The engine's value; raises `Refused`: input that it cannot hold, undefined, error."""
-        # 1. Only what the policy can see, and of that only what keeps its meaning.
-        visible = self._projection.of(document)
+    def _ask(self, entry_point: str, visible: JsonObject) -> JsonValue:
+        """The engine's value; raises `Refused`: input that it cannot hold, undefined, error.
+
+        `visible` is what the policy can see of an input document: nothing else is converted.
+        """
+        # 1. Only what keeps its meaning.
         try:
             has_float = conversion.check(visible)
         except Refused as refused:

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from spiffe_mcp.errors import Reason, Refused
 from spiffe_mcp.policy import conversion
 from spiffe_mcp.policy.decision import Decision
+from spiffe_mcp.policy.memory import DecisionMemory
 from spiffe_mcp.policy.rego import RegoPolicy
-from spiffe_mcp.strict_json import JsonValue
+from spiffe_mcp.strict_json import JsonObject, JsonValue
 
 ECHO: Final = 'package mcp.authz\ndecision := {"allow": input.x == input.y, "reason": input.z}'
 NUMBERS: Final = st.integers() | st.floats(allow_nan=True) | st.integers(min_value=-(2**70), max_value=2**70)
@@ -79,6 +80,27 @@ def test_a_text_comes_back_as_it_went_in_and_decides_nothing(text: str) -> None:
 def test_no_input_makes_the_engine_raise(value: JsonValue) -> None:
     """A decision comes out, always."""
     assert isinstance(echo.evaluate({"x": value, "y": [value], "z": value}), Decision)
+
+
+ALIKE: Final = st.sampled_from(
+    [None, True, False, 0, 1, -1, 1.0, 0.0, -0.0, 0.5, "", "1", "true", "null", [], [1], [True], {}, {"a": 1}]
+)
+
+
+@given(st.lists(st.tuples(ALIKE | VALUES, ALIKE | VALUES), min_size=1, max_size=20))
+@settings(deadline=None)
+def test_what_is_remembered_is_what_would_be_decided(pairs: list[tuple[JsonValue, JsonValue]]) -> None:
+    """Whatever was asked before, however much alike: an answer is that of a policy without memory."""
+    known = RegoPolicy.compile({"echo.rego": ECHO})
+    for one, other in (*pairs, *reversed(pairs)):
+        document: JsonObject = {"x": one, "y": other, "z": "said"}
+        assert known.evaluate(document) == forgetful(document)
+
+
+def forgetful(document: JsonObject) -> Decision:
+    """The decision of a policy that has decided nothing yet."""
+    echo._decisions = DecisionMemory()
+    return echo.evaluate(document)
 
 
 def _coarse(value: JsonValue) -> object:
