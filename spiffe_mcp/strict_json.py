@@ -22,7 +22,7 @@ JsonValue: TypeAlias = "JsonObject | list[JsonValue] | str | int | float | bool 
 
 MAX_DEPTH: Final = 64
 MAX_BYTES: Final = 4 * 1024 * 1024
-MAX_INTEGER_DIGITS: Final = 400
+MAX_INTEGER_DIGITS: Final = 308  # sign included: more may be Infinity to a reader of doubles
 
 _SURROGATE_ESCAPE: Final = re.compile(r"\\u[dD][89a-fA-F]")
 _SURROGATE: Final = re.compile(r"[\ud800-\udfff]")
