@@ -7,9 +7,9 @@ SVID is there, and again if it is withdrawn or expires, they refuse.
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
@@ -52,10 +52,12 @@ async def run(
     clock: Callable[[], datetime],
     on_ready: Callable[[Ready], None],
     reload: Reload | None = None,
+    stop: asyncio.Event | None = None,
 ) -> None:
     """Serve until cancelled; calls `on_ready` once. `reload` reads the file that `config` came from again.
 
-    Raises `Refused` for what cannot be started, alone or in an `ExceptionGroup`.
+    Once `stop` is set it lets in nobody else, ends what runs within `connections.drain`, and then itself, as
+    if cancelled. Raises `Refused` for what cannot be started, alone or in an `ExceptionGroup`.
     """
     snapshots, room = Snapshots(clock), capacity(shape_of(config))
     async with AsyncExitStack() as stack:
@@ -72,6 +74,7 @@ async def run(
             snapshots, telemetry.log, shown, clock, http, live, observer=seen, capacity=room
         )
         sides = Sides(stack, tasks, around, registries, workloads)
+        stack.push_async_callback(sides.stop_accepting)
         # First, for it tells why the others are not ready.
         told = await stack.enter_async_context(_telling(config.admin, telemetry, registries))
         egress = None if config.egress is None else await sides.egress(config.egress)
@@ -82,9 +85,24 @@ async def run(
             tasks.create_task(forever)
         if reload is not None:
             reload.applied_by(sides.authorize)
-        snapshot = await snapshots.first()
-        on_ready(Ready(snapshot.spiffe_id, egress, ingresses, told))
-        await asyncio.Event().wait()  # until cancelled
+        tasks.create_task(_announced(snapshots, lambda own: on_ready(Ready(own, egress, ingresses, told))))
+        await (stop or asyncio.Event()).wait()
+        telemetry.readiness.drain()
+        await sides.stop_accepting()
+        await _drained(http, config.connections.drain)
+        raise asyncio.CancelledError  # what runs still is cut, and recorded as such
+
+
+async def _announced(snapshots: Snapshots, announce: Callable[[SpiffeId], None]) -> None:
+    announce((await snapshots.first()).spiffe_id)
+
+
+async def _drained(http: HttpServer, grace: timedelta) -> None:
+    """Return when nobody waits for an answer, or `grace` is over."""
+    _LOG.info("stopping: what runs has %d s", grace.total_seconds())
+    with suppress(TimeoutError):
+        async with asyncio.timeout(grace.total_seconds()):
+            await http.drained()
 
 
 @asynccontextmanager

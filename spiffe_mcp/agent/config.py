@@ -24,6 +24,8 @@ from spiffe_mcp.mesh.routes import Address, EgressRoute, HttpUpstream, ServerNam
 
 MAX_RECHECK: Final = 3600  # seconds for which what a server lists may go unseen
 LONGEST_LIFETIME: Final = 86_400  # seconds
+LONGEST_DRAIN: Final = 3600  # seconds
+DRAIN: Final = timedelta(seconds=20)  # less than the 30 s after which Kubernetes kills
 OWNER_ONLY: Final = 0o600  # the file mode is the guard
 EVERYBODY: Final = 0o666  # attestation is the guard: a workload has nothing else to show
 _MODE: Final = re.compile(r"0?6[0246]{2}")
@@ -94,9 +96,10 @@ class AuditConfig:
 
 @dataclass(frozen=True, slots=True)
 class ConnectionsConfig:
-    """How long a connection between agents may live, whatever the SVIDs at its ends allow."""
+    """How long a connection between agents may live, whatever its SVIDs allow; and any, once it is to end."""
 
     max_lifetime: timedelta = MAX_LIFETIME
+    drain: timedelta = DRAIN  # for what runs, once the agent was told to stop
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,16 +235,17 @@ def _connections(section: Section) -> ConnectionsConfig:
     lifetime = section.value(
         "max_lifetime", _seconds(LONGEST_LIFETIME), _up_to(LONGEST_LIFETIME), MAX_LIFETIME
     )
-    return ConnectionsConfig(lifetime)
+    drain = section.value("drain", _seconds(LONGEST_DRAIN, 0), _up_to(LONGEST_DRAIN, 0), DRAIN)
+    return ConnectionsConfig(lifetime, drain)
 
 
-def _up_to(most: int) -> str:
-    return f"whole seconds from 1 to {most}"
+def _up_to(most: int, least: int = 1) -> str:
+    return f"whole seconds from {least} to {most}"
 
 
-def _seconds(most: int) -> Callable[[str], timedelta]:
+def _seconds(most: int, least: int = 1) -> Callable[[str], timedelta]:
     def parse(text: str) -> timedelta:
-        if not (text.isascii() and text.isdigit() and 1 <= int(text) <= most):
+        if not (text.isascii() and text.isdigit() and least <= int(text) <= most):
             raise ValueError(text)
         return timedelta(seconds=int(text))
 

@@ -33,14 +33,22 @@ class Readiness:
         self._log = log
         self._clock = clock
         self._news: SourceEvent | None = None
+        self._is_draining = False
 
     def heard(self, event: SourceEvent) -> None:
         """The agent's own source of identity has news. The newest is the one that explains."""
         self._news = event
 
+    def drain(self) -> None:
+        """The agent was told to stop: send it nothing more."""
+        self._is_draining = True
+
     def reasons(self) -> tuple[Refused, ...]:
         """Everything that keeps this agent from serving; nothing if it is ready."""
-        return (*self._identity(), *self._audit())
+        return (*self._stopping(), *self._identity(), *self._audit())
+
+    def _stopping(self) -> tuple[Refused, ...]:
+        return (Refused(Reason.DRAINING),) if self._is_draining else ()
 
     def _identity(self) -> tuple[Refused, ...]:
         now = self._clock()

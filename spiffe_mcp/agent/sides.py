@@ -42,6 +42,7 @@ class Sides:
         workloads: WorkloadIdentities | None,
     ) -> None:
         self._stack = stack
+        self._doors = AsyncExitStack()
         self._tasks = tasks
         self._around = around
         self._registries = registries
@@ -57,7 +58,7 @@ class Sides:
             if self._workloads is None
             else self._for_many(outward, self._workloads, len(config.servers))
         )
-        return await self._stack.enter_async_context(
+        return await self._doors.enter_async_context(
             listening(config.listen.address, accept, mode=config.mode)
         )
 
@@ -67,8 +68,12 @@ class Sides:
         inward = IngressListener(around, load_site(config, around.clock()))
         self._inward.append((config, inward))
         self._stack.callback(inward.close)
-        bound = await self._stack.enter_async_context(listening(config.listen, inward.accept))
+        bound = await self._doors.enter_async_context(listening(config.listen, inward.accept))
         return cast("Address", bound)  # as what was asked for
+
+    async def stop_accepting(self) -> None:
+        """Let nobody else in. Who is in stays."""
+        await self._doors.aclose()
 
     def authorize(self, anew: AgentConfig) -> None:
         """Let those be at the other end whom `anew` names, and look at everybody who is there."""

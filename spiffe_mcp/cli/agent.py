@@ -37,6 +37,8 @@ def agent(
 ) -> None:
     """Run a mesh agent until it is told to stop (SIGTERM, SIGINT).
 
+    Then it takes on nothing new, and what runs has `connections.drain` seconds; told twice, it cuts it.
+
     At SIGHUP it reads its configuration again: who may be at the other end of a connection takes effect at
     once, everything else needs a restart.
 
@@ -52,10 +54,18 @@ def agent(
 async def _serve(config: AgentConfig, reload: Reload) -> None:
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGHUP, reload)
+    stop = asyncio.Event()
     async with asyncio.TaskGroup() as tasks:
-        serving = tasks.create_task(run(config, clock=now, on_ready=_announce, reload=reload))
-        for stop in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(stop, serving.cancel)
+        serving = tasks.create_task(run(config, clock=now, on_ready=_announce, reload=reload, stop=stop))
+        for which in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(which, _stop, stop, serving)
+
+
+def _stop(stop: asyncio.Event, serving: asyncio.Task[None]) -> None:
+    """Once: let it come to its end. Twice: at once."""
+    if stop.is_set():
+        serving.cancel()
+    stop.set()
 
 
 def _announce(ready: Ready) -> None:

@@ -5,6 +5,7 @@ been idle longest gives way to the newest: whoever opens connections and says no
 those that work. It is what keeps a flood of strangers, or one greedy caller, from keeping everybody else out.
 """
 
+from collections.abc import Callable
 from typing import Protocol
 
 from spiffe_mcp.errors import Reason, Refused
@@ -20,6 +21,9 @@ class Connection(Protocol):
     def give_way(self) -> None:
         """End it while it is idle."""
 
+    def drain(self) -> None:
+        """End it with the answer to what it was asked."""
+
 
 class Load:
     """All connections of one listener, and the bytes of bodies that they hold."""
@@ -30,12 +34,27 @@ class Load:
         self._idle: dict[Connection, None] = {}  # idle longest first
         self._bodies = 0
         self._closed = False
+        self._tell_quiet: Callable[[], None] | None = None  # set while draining
 
     def close(self) -> None:
         """End every connection now, and every one that is still being accepted."""
         self._closed = True
         for connection in tuple(self._connections):
             connection.abort()
+
+    def drain(self, quiet: Callable[[], None]) -> None:
+        """End each connection as soon as it has its answer; calls `quiet` as often as none waits for one.
+
+        Those that are opened later have one request answered; nobody waits for them.
+        """
+        self._tell_quiet = quiet
+        for connection in tuple(self._connections):
+            if connection in self._idle:
+                self.busy(connection)  # until its goodbye has left
+                connection.give_way()
+            else:
+                connection.drain()
+        self._look_around()
 
     def opened(self, connection: Connection) -> None:
         """A connection reports itself."""
@@ -44,12 +63,15 @@ class Load:
             connection.abort()
         elif len(self._connections) > self.limits.connections:
             self._make_room(connection)
+        elif self._tell_quiet is not None:
+            connection.drain()
         self.idle(connection)
 
     def closed(self, connection: Connection) -> None:
         """A connection reports its end."""
         self._connections.discard(connection)
         self.busy(connection)
+        self._look_around()
 
     def idle(self, connection: Connection) -> None:
         """A connection waits for a request, from now on."""
@@ -71,6 +93,10 @@ class Load:
     def let_go(self, count: int) -> None:
         """They are kept no more."""
         self._bodies -= count
+
+    def _look_around(self) -> None:
+        if self._tell_quiet is not None and len(self._connections) == len(self._idle):
+            self._tell_quiet()
 
     def _make_room(self, newest: Connection) -> None:
         idle = next(iter(self._idle), None)

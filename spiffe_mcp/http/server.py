@@ -50,6 +50,12 @@ class HttpServer(Load):
         super().__init__(limits)
         self.tasks = tasks
 
+    async def drained(self) -> None:
+        """Have each connection end with its answer; returns when nobody waits for one any more."""
+        quiet = asyncio.Event()
+        self.drain(quiet.set)
+        await quiet.wait()
+
     def connection(self, service: Service) -> "ServerConnection":
         """A protocol for one accepted connection, answered by `service`."""
         return ServerConnection(self, service)

@@ -62,6 +62,10 @@ class Command:
     async def stopped(self) -> int:
         """Its exit code after SIGTERM."""
         self._process.terminate()
+        return await self.ended()
+
+    async def ended(self) -> int:
+        """Its exit code; something has told it to end."""
         async with asyncio.timeout(STOP_TIMEOUT):
             return await self._process.wait()
 

@@ -121,6 +121,7 @@ class Site:
     folder: Path
     recheck: int = 60  # seconds; never by itself within a test
     max_lifetime: int = 3600  # seconds, of a connection between agents
+    drain: int = 20  # seconds, for what runs when an agent is told to stop
     server: SpiffeId = SERVER
     peers: tuple[SpiffeId, ...] = (PLANNER, REVIEWER, GUEST)
 
@@ -174,7 +175,7 @@ class Site:
         document = {
             "identity": {"source": "workload-api", "socket": workload_api, "spiffe_id": str(identity)},
             **part,
-            "connections": {"max_lifetime": self.max_lifetime},
+            "connections": {"max_lifetime": self.max_lifetime, "drain": self.drain},
             "audit": {"file": f"{side}.jsonl", "fsync": "never", **audit},
         }
         path.write_text(yaml.safe_dump(document, sort_keys=False))

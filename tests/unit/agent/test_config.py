@@ -399,3 +399,18 @@ def test_where_none_can(text: str) -> None:
     """A relative socket would depend on where the agent was started."""
     with pytest.raises(ValueError, match=r"^.*$"):
         Listen.parse(text)
+
+
+def with_drain(seconds: str) -> str:
+    return EGRESS + f"connections:\n  drain: {seconds}\n"
+
+
+@pytest.mark.parametrize("seconds", [0, 3600])
+def test_what_runs_at_the_end_has_time_or_none(tmp_path: Path, seconds: int) -> None:
+    assert read(tmp_path, with_drain(str(seconds))).connections.drain == timedelta(seconds=seconds)
+
+
+@pytest.mark.parametrize("seconds", ["-1", "3601", "0.5", "forever"])
+def test_no_end_takes_longer_than_an_hour(tmp_path: Path, seconds: str) -> None:
+    said = complaint(tmp_path, with_drain(seconds))
+    assert "connections.drain: expected whole seconds from 0 to 3600" in said

@@ -18,6 +18,9 @@ class Connection:
         self.fate = "gave way"
         self.load.closed(self)
 
+    def drain(self) -> None:
+        self.fate = "drained"
+
 
 def test_the_one_that_has_been_idle_longest_gives_way() -> None:
     load = Load(Limits(connections=2))
@@ -51,3 +54,43 @@ def test_one_that_comes_after_the_end_is_ended() -> None:
     first = Connection(load)
     load.close()
     assert (first.fate, Connection(load).fate) == ("aborted", "aborted")
+
+
+def test_a_drain_ends_the_idle_and_waits_for_those_that_have_an_answer_to_come() -> None:
+    load, told = Load(Limits()), list[str]()
+    idle, first, second = Connection(load), Connection(load), Connection(load)
+    load.busy(first)
+    load.busy(second)
+    load.drain(lambda: told.append("quiet"))
+    assert [each.fate for each in (idle, first, second)] == ["gave way", "drained", "drained"]
+    load.closed(first)
+    assert not told
+    load.closed(second)
+    assert told == ["quiet"]
+
+
+def test_a_drain_waits_for_a_goodbye_that_has_not_left() -> None:
+    load, told = Load(Limits()), list[str]()
+    idle = Connection(load)
+    idle.give_way = lambda: None  # type: ignore[method-assign]  # a client that takes its time
+    load.drain(lambda: told.append("quiet"))
+    assert not told
+    load.closed(idle)
+    assert told
+
+
+def test_a_drain_with_nothing_to_wait_for_is_over_at_once() -> None:
+    load, told = Load(Limits()), list[str]()
+    load.drain(lambda: told.append("quiet"))
+    assert told
+
+
+def test_whoever_comes_during_a_drain_has_one_answer_and_is_not_waited_for_before() -> None:
+    load, told = Load(Limits()), list[str]()
+    running = Connection(load)
+    load.busy(running)
+    load.drain(lambda: told.append("quiet"))
+    late = Connection(load)
+    assert late.fate == "drained"
+    load.closed(running)
+    assert told
