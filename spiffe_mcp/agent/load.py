@@ -25,12 +25,18 @@ _MAX_BYTES: Final = 4 * 1024 * 1024
 def load_site(ingress: IngressConfig, now: datetime) -> Site:
     """What stands behind the ingress; raises `Refused`."""
     return Site(
+        name=site_name(ingress),
         routes=_routes(ingress, now),
         peers=ingress.peers,
         policy=_policy(ingress),
         environment=ingress.environment,
         recheck=ingress.recheck,
     )
+
+
+def site_name(ingress: IngressConfig) -> str:
+    """What tells an ingress of an agent from its others."""
+    return f"{ingress.identity} {ingress.listen}"
 
 
 def _routes(ingress: IngressConfig, now: datetime) -> tuple[IngressRoute, ...]:

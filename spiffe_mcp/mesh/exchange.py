@@ -9,6 +9,7 @@ from spiffe_mcp.http import HttpServer
 from spiffe_mcp.mesh.capacity import Capacity
 from spiffe_mcp.mesh.identity import Snapshots
 from spiffe_mcp.mesh.live import LiveConnections
+from spiffe_mcp.mesh.memory import Tables, local_tables
 from spiffe_mcp.mesh.observer import Observer, Unobserved
 from spiffe_mcp.mesh.relay import StreamLimits
 
@@ -26,3 +27,4 @@ class Surroundings:
     limits: StreamLimits = field(default_factory=StreamLimits)
     observer: Observer = field(default_factory=Unobserved)
     capacity: Capacity = field(default_factory=Capacity)
+    tables: Tables = local_tables

@@ -21,7 +21,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from spiffe_mcp.context import InboundHop, ReplayGuard, VerifiedContext, verify
+from spiffe_mcp.context import InboundHop, VerifiedContext, verify
 from spiffe_mcp.errors import Reason, Refused
 from spiffe_mcp.http import Request
 from spiffe_mcp.http.messages import values
@@ -29,9 +29,10 @@ from spiffe_mcp.manifest import LiveView, Manifest, SignedTool, VerifiedManifest
 from spiffe_mcp.mcp import Call, ExactKeys, Kind
 from spiffe_mcp.mesh import headers
 from spiffe_mcp.mesh.hop_binding import hop_binding
+from spiffe_mcp.mesh.memory import Memory
 from spiffe_mcp.mesh.reading import check_method, read_body
 from spiffe_mcp.mesh.routes import IngressRoute
-from spiffe_mcp.mesh.sessions import Owner, Sessions
+from spiffe_mcp.mesh.sessions import Owner
 from spiffe_mcp.mesh.snapshot import Snapshot
 from spiffe_mcp.permit import GrantedOnly
 from spiffe_mcp.policy import (
@@ -49,14 +50,6 @@ from spiffe_mcp.tls import Peer
 SESSION_END = (
     "session/end"  # our name for what DELETE does to a legacy session; no method of MCP is called so
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Memory:
-    """What one server's exchanges have to remember of each other."""
-
-    replay: ReplayGuard
-    sessions: Sessions
 
 
 @dataclass(frozen=True, slots=True)

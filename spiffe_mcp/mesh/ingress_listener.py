@@ -14,7 +14,6 @@ from http import HTTPStatus
 from typing import Final
 
 from spiffe_mcp.audit import Caller, Draft, Side, recorded
-from spiffe_mcp.context import ReplayGuard
 from spiffe_mcp.errors import Refused
 from spiffe_mcp.http import Reply, Request, ResponseHead
 from spiffe_mcp.http.messages import values
@@ -25,28 +24,26 @@ from spiffe_mcp.mesh import headers, ingress, recording, relay
 from spiffe_mcp.mesh.answer import filter_for
 from spiffe_mcp.mesh.authorized import Authorized
 from spiffe_mcp.mesh.exchange import Surroundings
-from spiffe_mcp.mesh.ingress import Memory, Permit
+from spiffe_mcp.mesh.ingress import Permit
 from spiffe_mcp.mesh.interruption import Interruption
 from spiffe_mcp.mesh.listen import Closed
+from spiffe_mcp.mesh.memory import Memory
 from spiffe_mcp.mesh.recording import HandshakeRecords
 from spiffe_mcp.mesh.refusal import answer_refused
 from spiffe_mcp.mesh.routes import IngressRoute, unknown_path
-from spiffe_mcp.mesh.sessions import Sessions
 from spiffe_mcp.mesh.snapshot import Snapshot
 from spiffe_mcp.mesh.upstream import Upstream
 from spiffe_mcp.policy import PolicyEngine
-from spiffe_mcp.tables import LocalTable
 from spiffe_mcp.tls import HandshakeSlots, Peer, TlsProtocol, TlsSession
 
-REPLAY_CAPACITY: Final = 400_000  # user contexts remembered at a time, for each server; half by one peer
-SESSION_CAPACITY: Final = 10_000  # legacy sessions, likewise
 _SUCCESS: Final = range(200, 300)
 
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """What stands behind one ingress, and who may come."""
+    """What stands behind one ingress, and who may come. No other ingress of the agent has its `name`."""
 
+    name: str
     routes: tuple[IngressRoute, ...]
     peers: AllowedIds
     policy: PolicyEngine
@@ -57,10 +54,10 @@ class Site:
 class _Server:
     """One MCP server behind the ingress, with what its exchanges remember."""
 
-    def __init__(self, route: IngressRoute, recheck: timedelta, idle: int) -> None:
+    def __init__(self, route: IngressRoute, site: Site, around: Surroundings) -> None:
         self.route = route
-        self.upstream = Upstream(route, recheck=recheck, idle=idle)
-        self.memory = Memory(ReplayGuard(LocalTable(REPLAY_CAPACITY)), Sessions(LocalTable(SESSION_CAPACITY)))
+        self.upstream = Upstream(route, recheck=site.recheck, idle=around.capacity.idle)
+        self.memory = Memory.of(site.name, str(route.name), around.tables)
 
 
 class IngressListener:
@@ -73,7 +70,7 @@ class IngressListener:
         self._slots = HandshakeSlots(around.capacity.handshakes)
         self._handshakes = HandshakeRecords(around.log)
         self.servers: Mapping[bytes, _Server] = {
-            route.name.path: _Server(route, site.recheck, around.capacity.idle) for route in site.routes
+            route.name.path: _Server(route, site, around) for route in site.routes
         }
 
     def accept(self) -> asyncio.Protocol:

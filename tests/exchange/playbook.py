@@ -28,7 +28,8 @@ from spiffe_mcp.manifest import FileSigner, LiveView, VerifiedManifest, compare,
 from spiffe_mcp.mcp.headers import NAME_KEYS, encode
 from spiffe_mcp.mesh import egress, ingress, recording
 from spiffe_mcp.mesh.egress import ExchangeIds, OutboundCall
-from spiffe_mcp.mesh.ingress import Memory, Permit
+from spiffe_mcp.mesh.ingress import Permit
+from spiffe_mcp.mesh.memory import Memory
 from spiffe_mcp.mesh.routes import Address, EgressRoute, HttpUpstream, IngressRoute, ServerName
 from spiffe_mcp.mesh.sessions import Sessions
 from spiffe_mcp.mesh.snapshot import Snapshot

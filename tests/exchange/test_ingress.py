@@ -12,7 +12,8 @@ from spiffe_mcp.errors import Reason, Refused
 from spiffe_mcp.http import Request
 from spiffe_mcp.identity import BundleSet
 from spiffe_mcp.manifest import LiveView, compare, statement, verify_manifest
-from spiffe_mcp.mesh.ingress import Hidden, Memory, PolicyRefused
+from spiffe_mcp.mesh.ingress import Hidden, PolicyRefused
+from spiffe_mcp.mesh.memory import Memory
 from spiffe_mcp.mesh.refusal import Addressee, answer
 from spiffe_mcp.mesh.sessions import Owner, Sessions
 from spiffe_mcp.policy import Decision, PolicyInput, RegoPolicy

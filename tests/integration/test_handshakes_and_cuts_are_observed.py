@@ -71,7 +71,7 @@ async def ingress(folder: Path) -> AsyncIterator[Ingress]:
     feed, watching, snapshots = IdentityFeed(), Watching(), Snapshots(now)
     feed.publish(IdentityState(SERVER, BUNDLES))
     live = LiveConnections(snapshots, clock=now, observer=watching, jitter=lambda: 0.0)
-    site = Site((), ADMITTED, cast("PolicyEngine", None), "", timedelta(seconds=1))
+    site = Site("", (), ADMITTED, cast("PolicyEngine", None), "", timedelta(seconds=1))
     async with AsyncExitStack() as stack:
         log = stack.enter_context(AuditLog.open(folder / "audit.jsonl", fsync=Fsync.NEVER))
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
