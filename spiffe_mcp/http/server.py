@@ -18,6 +18,7 @@ from typing import Any, Final, Protocol, cast
 import httptools
 
 from spiffe_mcp.errors import Reason, Refused
+from spiffe_mcp.http.body import Body
 from spiffe_mcp.http.flow import WriteGate
 from spiffe_mcp.http.load import Load
 from spiffe_mcp.http.messages import Limits, Request, ResponseHead, check_request, values
@@ -30,6 +31,9 @@ _LOG: Final = logging.getLogger(__name__)
 _EARLY_BYTES: Final = 64 * 1024  # read ahead of the request that is being answered
 _START_LINE: Final = 20  # bytes of it beside the target, about
 _CHUNK_FRAME: Final = 12  # bytes around a chunk, about
+_FIELD: Final = (
+    32  # bytes that a header counts beside its own, as in RFC 9113 section 6.5.2: it is objects, too
+)
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -225,6 +229,7 @@ class ServerConnection(asyncio.Protocol):
             # RFC 9110 section 6.5.1: a trailer must not be taken for a header. Nobody here knows one.
             raise Refused(Reason.HTTP_FRAMING, "trailer")
         self._headers.append((name.lower(), value.rstrip(b" \t")))
+        self._head_bytes += _FIELD
         self._count_head(len(name) + len(value) + 4)
 
     def on_headers_complete(self) -> None:
@@ -252,17 +257,16 @@ class ServerConnection(asyncio.Protocol):
     def on_body(self, chunk: bytes) -> None:
         """A piece of the body."""
         self._heard(len(chunk))
-        self._body.append(chunk)
-        self._body_bytes += len(chunk)
+        self._body.add(chunk)
         self._held += len(chunk)
         self._server.hold(len(chunk))
-        if self._body_bytes > self._limits.body:
+        if len(self._body) > self._limits.body:
             raise Refused(Reason.HTTP_BODY_TOO_LARGE)
 
     def on_message_complete(self) -> None:
         """A request is whole: answer it."""
         request = Request(
-            self._parser.get_method(), bytes(self._target), tuple(self._headers), b"".join(self._body)
+            self._parser.get_method(), bytes(self._target), tuple(self._headers), self._body.whole()
         )
         self._pending.append((request, self._parser.should_keep_alive()))
         self._reset_message()
@@ -275,8 +279,7 @@ class ServerConnection(asyncio.Protocol):
         self._idle = True
         self._target = bytearray()
         self._headers: list[tuple[bytes, bytes]] = []
-        self._body: list[bytes] = []
-        self._body_bytes = 0
+        self._body = Body()
         self._head_bytes = 0
         self._head_complete = False
 

@@ -41,7 +41,7 @@ class SseDecoder:
     def __init__(self, max_event_bytes: int = MAX_EVENT_BYTES) -> None:
         self._max = max_event_bytes
         self._head: bytes | None = b""  # the first bytes, until they can be told from a byte order mark
-        self._partial: list[bytes] = []  # the line that has no end yet, in pieces
+        self._partial = bytearray()  # the line that has no end yet
         self._lines: list[bytes] = []  # the pending event's whole lines
         self._data: list[bytes] = []  # the pending event's data lines
         self._size = 0  # of the pending event and the partial line
@@ -77,10 +77,10 @@ class SseDecoder:
         if ends_crlf:
             self._end_crlf(events)
             return
-        self._partial.append(piece)
+        self._partial += piece
         if piece.endswith(_LINE_ENDS):
             self._after_cr = piece.endswith(b"\r")
-            line, self._partial = b"".join(self._partial), []
+            line, self._partial = bytes(self._partial), bytearray()
             self._lines.append(line)
             self._end_line(line.rstrip(b"\r\n"), events)
 

@@ -12,7 +12,7 @@ from spiffe_mcp.http import HttpServer, Limits, Reply, Request, ResponseHead
 from spiffe_mcp.http.client import ClientConnection
 from spiffe_mcp.http.messages import encode_head, encode_request
 
-LIMITS = Limits(head=256, body=256)
+LIMITS = Limits(head=512, body=256)
 
 
 class MemoryTransport(asyncio.Transport):
@@ -117,7 +117,7 @@ FRAGMENTS = [
     b"Host: x\r\n",
     b"Content-Length: 5\r\n", b"Content-Length: 5\r\n\r\nhello", b"Transfer-Encoding: chunked\r\n\r\n",
     b"5\r\nhello\r\n", b"0\r\n\r\n", b"0\r\nA: b\r\n\r\n", b"\r\n", b"\n", b"\r", b"\0", b":",
-    b" ", b";", b"-", b"x" * 300,
+    b" ", b";", b"-", b"x" * 600,
     b"Connection: close\r\n", b"Expect: 100-continue\r\n", b"Upgrade: h2c\r\nConnection: upgrade\r\n",
     b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
     b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nhi",

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import socket
+import tracemalloc
 
 import pytest
 
@@ -414,7 +415,34 @@ async def test_half_a_body_is_not_kept_either() -> None:
         (connection,) = running.connections
         wire.cut()
         await running.all_gone()
-        assert connection._body == []
+        assert len(connection._body) == 0
+
+
+@pytest.mark.parametrize(
+    ("head", "piece", "kept"),
+    [
+        pytest.param(b"Transfer-Encoding: chunked\r\n\r\n", b"2\r\nxx\r\n", 2, id="chunks of two bytes"),
+        pytest.param(b"", b"a:\r\n", 37, id="headers of one byte"),
+    ],
+)
+async def test_the_smallest_pieces_take_no_more_memory_than_they_count(
+    head: bytes, piece: bytes, kept: int
+) -> None:
+    """Bytes are bounded, and objects are not: a header counts 32 bytes more than its own (RFC 9113)."""
+    count = 20_000
+    async with serving(limits=Limits(head=kept * count + 200)) as running, running.wire() as wire:
+        wire.say(POST + head)
+        await until(lambda: any(connection._target for connection in running.connections))
+        (connection,) = running.connections
+        tracemalloc.start()
+        try:
+            connection.data_received(piece * count)
+            taken, _ = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert taken < 6 * kept * count
+        assert running.service.rejections == []
+        wire.cut()
 
 
 async def test_bodies_on_their_way_are_bounded_over_all_connections() -> None:

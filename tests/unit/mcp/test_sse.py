@@ -1,5 +1,7 @@
 """Events come out whole, with their exact bytes, as soon as they are complete."""
 
+import tracemalloc
+
 import pytest
 
 from spiffe_mcp.errors import Reason, Refused
@@ -113,6 +115,19 @@ def test_an_event_over_the_limit_is_refused(chunks: list[bytes]) -> None:
     with pytest.raises(Refused) as refused:
         [decoder.feed(chunk) for chunk in chunks]
     assert refused.value.reason is Reason.SSE_TOO_LARGE
+
+
+def test_a_line_in_the_smallest_pieces_takes_no_more_memory_than_its_bytes() -> None:
+    decoder = SseDecoder()
+    decoder.feed(b"data: ")
+    tracemalloc.start()
+    try:
+        for _ in range(100_000):
+            decoder.feed(b"x\xff")
+        taken, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert taken < 2 * 200_000
 
 
 def test_the_limit_is_per_event() -> None:
