@@ -10,8 +10,7 @@ says), `jws` (how it is written); `limits`, `minting`; `signers`, `verification`
 
 from spiffe_mcp.context.binding import RequestBinding
 from spiffe_mcp.context.limits import HEADER_NAME, ContextLimits
-from spiffe_mcp.context.link import Delegation
-from spiffe_mcp.context.minting import Signer, mint
+from spiffe_mcp.context.minting import Delegation, Signer, mint
 from spiffe_mcp.context.replay import ReplayGuard
 from spiffe_mcp.context.signers import TrustedSigners
 from spiffe_mcp.context.user import User

@@ -13,12 +13,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Self
 
-from spiffe_mcp.context import claims
 from spiffe_mcp.context.binding import RequestBinding
-from spiffe_mcp.context.claims import Claims
 from spiffe_mcp.context.jws import Jws
 from spiffe_mcp.context.limits import DEFAULT_LIMITS, LINK_SEPARATOR, ContextLimits
-from spiffe_mcp.context.link import Link
+from spiffe_mcp.context.link import Link, Particulars, Standing
 from spiffe_mcp.context.signers import TrustedSigner, TrustedSigners
 from spiffe_mcp.context.user import User
 from spiffe_mcp.errors import Reason, Refused
@@ -61,16 +59,16 @@ class VerifiedContext(metaclass=GrantedOnly):
 
     @classmethod
     def _of(cls, links: list[Link], limits: ContextLimits) -> Self:
-        last = links[-1]
+        standing, particulars = links[-1].standing, links[-1].particulars
         return cls.granted(
-            caller=last.delegation.caller,
-            chain=tuple(link.delegation.caller for link in links),
-            user=links[0].delegation.user,
-            txn=last.delegation.txn,
-            jti=last.jti,
-            issuer=last.issuer,
-            expires=datetime.fromtimestamp(last.expires, UTC) + limits.clock_skew,
-            scope=last.delegation.scope,
+            caller=standing.caller,
+            chain=tuple(link.standing.caller for link in links),
+            user=links[0].standing.user,
+            txn=particulars.txn,
+            jti=particulars.jti,
+            issuer=standing.issuer,
+            expires=datetime.fromtimestamp(particulars.expires, UTC) + limits.clock_skew,
+            scope=standing.scope,
         )
 
 
@@ -103,12 +101,12 @@ def verify(
     by = [signers.of(jws.header, now) for jws in signed]  # (2)
     links = [_open(jws, signer) for jws, signer in zip(signed, by, strict=True)]
     last = links[-1]
-    _check_signer(last, by[-1], hop)
-    if last.audience != hop.audience:  # (7)
-        raise Refused(Reason.CONTEXT_AUDIENCE, f"meant for {last.audience}")
-    _check_time(last, now, limits)
-    _check_actor(last, hop.vouched_for)
-    last.binding.check(binding)  # (10)
+    _check_signer(last.standing, by[-1], hop)
+    if last.standing.audience != hop.audience:  # (7)
+        raise Refused(Reason.CONTEXT_AUDIENCE, f"meant for {last.standing.audience}")
+    _check_time(last.particulars, now, limits)
+    _check_actor(last.standing, hop.vouched_for)
+    last.particulars.binding.check(binding)  # (10)
     return VerifiedContext._of(links, limits)  # noqa: SLF001  the only producer
 
 
@@ -128,40 +126,39 @@ def _open(jws: Jws, signer: TrustedSigner) -> Link:
     # (3) Nothing of the payload is read before this.
     payload = jws.open(signer.key)
     # (4) Strict, closed, complete.
-    link = Link.from_claims(Claims(claims.loads(payload)))
+    link = Link.read(payload)
     # (5) X.509 says who signed, not the claim.
-    if link.issuer != signer.spiffe_id:
+    if link.standing.issuer != signer.spiffe_id:
         raise Refused(Reason.CONTEXT_ISSUER_MISMATCH, f"signed by {signer.spiffe_id}")
     return link
 
 
-def _check_signer(link: Link, signer: TrustedSigner, hop: InboundHop) -> None:
+def _check_signer(said: Standing, signer: TrustedSigner, hop: InboundHop) -> None:
     # (6) A context is worth nothing to whoever finds it: it holds on the signer's own connection only.
-    if link.issuer != hop.peer:
-        raise Refused(Reason.CONTEXT_PEER_MISMATCH, f"issued by {link.issuer}, presented by {hop.peer}")
+    if said.issuer != hop.peer:
+        raise Refused(Reason.CONTEXT_PEER_MISMATCH, f"issued by {said.issuer}, presented by {hop.peer}")
     if signer.leaf_der != hop.leaf_der:
         raise Refused(Reason.CONTEXT_SIGNER_MISMATCH, "x5c is not the certificate of the connection")
     # RFC 8705 section 3.1
-    if link.channel != signer.thumbprint:
+    if said.channel != signer.thumbprint:
         raise Refused(Reason.CONTEXT_CHANNEL, "cnf is not the certificate of the connection")
 
 
-def _check_time(link: Link, now: datetime, limits: ContextLimits) -> None:
+def _check_time(said: Particulars, now: datetime, limits: ContextLimits) -> None:
     # (8) RFC 7519 sections 4.1.4 and 4.1.6.
-    if link.lifetime > limits.max_lifetime.total_seconds():
-        raise Refused(Reason.CONTEXT_LIFETIME, f"{link.lifetime} s, at most {limits.max_lifetime}")
-    if link.issued_at > (now + limits.clock_skew).timestamp():
+    if said.lifetime > limits.max_lifetime.total_seconds():
+        raise Refused(Reason.CONTEXT_LIFETIME, f"{said.lifetime} s, at most {limits.max_lifetime}")
+    if said.issued_at > (now + limits.clock_skew).timestamp():
         raise Refused(Reason.CONTEXT_NOT_YET_VALID)
-    if link.expires <= (now - limits.clock_skew).timestamp():
+    if said.expires <= (now - limits.clock_skew).timestamp():
         raise Refused(Reason.CONTEXT_EXPIRED)
 
 
-def _check_actor(link: Link, vouched_for: AllowedIds) -> None:
+def _check_actor(said: Standing, vouched_for: AllowedIds) -> None:
     # (9) Fail closed: without an explicit allowance a signer speaks for itself.
-    caller = link.delegation.caller
-    if caller == link.issuer:
+    if said.caller == said.issuer:
         return
     try:
-        vouched_for.authorize(caller)
+        vouched_for.authorize(said.caller)
     except Refused:
-        raise Refused(Reason.CONTEXT_ACTOR, f"{link.issuer} may not vouch for {caller}") from None
+        raise Refused(Reason.CONTEXT_ACTOR, f"{said.issuer} may not vouch for {said.caller}") from None

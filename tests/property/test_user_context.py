@@ -1,5 +1,6 @@
 """No octets in the header bring forth anything but a refusal, but for the very ones that were minted."""
 
+import json
 from datetime import timedelta
 
 import pytest
@@ -7,11 +8,12 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from spiffe_mcp.context.binding import RequestBinding
-from spiffe_mcp.context.link import Delegation
-from spiffe_mcp.context.minting import Signer, mint
+from spiffe_mcp.context.claims import Claims, loads
+from spiffe_mcp.context.link import Link
+from spiffe_mcp.context.minting import Delegation, Signer, mint
 from spiffe_mcp.context.replay import ReplayGuard
 from spiffe_mcp.context.user import User
-from spiffe_mcp.errors import Refused
+from spiffe_mcp.errors import Reason, Refused
 from spiffe_mcp.tables import LocalTable
 from tests.fakes.links import NOW, PLANNER, WEATHER, accept, good_claims, good_header, link, signed
 
@@ -123,6 +125,78 @@ def test_any_claim_of_our_peer_is_accepted_or_refused_and_nothing_else(name: str
 def test_any_document_of_our_peer_is_refused(header: str, claims: str) -> None:
     with pytest.raises(Refused):
         accept(signed(PLANNER, header, claims))
+
+
+def read_whole(payload: bytes) -> Link | Reason:
+    """What a payload says, or why it says nothing, read as one document."""
+    try:
+        return Link.from_claims(Claims(loads(payload)))
+    except Refused as refused:
+        return refused.reason
+
+
+def read_by_halves(payload: bytes) -> Link | Reason:
+    """The same as an ingress reads it."""
+    try:
+        return Link.read(payload)
+    except Refused as refused:
+        return refused.reason
+
+
+READ = Link.from_claims(Claims(good_claims()))
+PAYLOAD = READ.particulars.after(READ.standing.octets()).decode()  # in the order in which it is minted
+PIECES = st.sampled_from(
+    [
+        ',"txn":',
+        '"txn":"t"',
+        ',"txn":"t"',
+        '"sub":"mallory"',
+        ',"sub":"mallory"',
+        "{",
+        "}",
+        ",",
+        '"',
+        "\\",
+        " ",
+        "",
+    ]
+)
+
+
+@given(order=st.permutations(sorted(good_claims())), style=st.sampled_from([(",", ":"), (", ", ": ")]))
+def test_the_order_of_claims_changes_nothing(order: list[str], style: tuple[str, str]) -> None:
+    claims = good_claims()
+    payload = json.dumps({name: claims[name] for name in order}, separators=style).encode()
+    assert read_by_halves(payload) == read_whole(payload) == Link.from_claims(Claims(claims))
+
+
+@given(
+    places=st.lists(
+        st.tuples(st.integers(0, len(PAYLOAD)), PIECES, st.integers(0, 12)), min_size=1, max_size=4
+    )
+)
+@settings(max_examples=1000, deadline=None)
+def test_halves_are_read_as_the_whole_is(places: list[tuple[int, str, int]]) -> None:
+    payload = PAYLOAD
+    for place, put, cut in places:
+        payload = payload[:place] + put + payload[place + cut :]
+    assert read_by_halves(payload.encode()) == read_whole(payload.encode())
+
+
+@given(
+    sub=st.sampled_from([',"txn":', '","txn":', 'a","txn":"b']) | st.text(max_size=20),
+    twice=st.sampled_from(sorted(good_claims())),
+    first=st.booleans(),
+)
+@settings(max_examples=300, deadline=None)
+def test_no_text_of_a_users_divides_a_payload_and_no_claim_hides_in_the_other_half(
+    sub: str, twice: str, first: bool
+) -> None:
+    said = json.dumps({**json.loads(PAYLOAD), "sub": sub}, separators=(",", ":"))
+    assert read_by_halves(said.encode()) == read_whole(said.encode())
+    again = json.dumps({twice: good_claims()[twice]}, separators=(",", ":"))[1:-1]
+    doubled = f"{{{again},{PAYLOAD[1:]}" if first else f"{PAYLOAD[:-1]},{again}}}"
+    assert read_by_halves(doubled.encode()) is Reason.CONTEXT_MALFORMED
 
 
 @given(

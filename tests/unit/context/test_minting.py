@@ -9,8 +9,7 @@ import jwt
 import pytest
 
 from spiffe_mcp.context.limits import DEFAULT_LIMITS
-from spiffe_mcp.context.link import Delegation
-from spiffe_mcp.context.minting import Signer, mint
+from spiffe_mcp.context.minting import Delegation, Signer, mint
 from spiffe_mcp.context.user import User
 from spiffe_mcp.errors import Reason, Refused
 from tests.fakes.links import (
@@ -59,6 +58,20 @@ def test_what_is_minted_is_verified(key_kind: str) -> None:
     assert (context.user, context.caller, context.scope, context.txn, context.jti) == (
         ALICE, DELEGATION.caller, DELEGATION.scope, DELEGATION.txn, "jti-1",
     )  # fmt: skip
+
+
+def test_what_is_said_with_every_link_is_written_once_for_each_of_whom_it_is_said() -> None:
+    signer = Signer.of(PLANNER)
+    standing = signer.standing(WEATHER, DELEGATION)
+    assert signer.standing(WEATHER, replace(DELEGATION, txn="another")) is standing
+    for other in (
+        signer.standing(PLANNER.spiffe_id, DELEGATION),
+        signer.standing(WEATHER, replace(DELEGATION, user=replace(ALICE, role=None))),
+        signer.standing(WEATHER, replace(DELEGATION, caller=WEATHER)),
+        signer.standing(WEATHER, replace(DELEGATION, scope=())),
+        Signer.of(CA.issue("/ns/agents/planner")).standing(WEATHER, DELEGATION),
+    ):
+        assert other != standing
 
 
 def test_a_link_holds_for_a_minute_from_the_whole_second() -> None:
