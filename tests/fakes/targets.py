@@ -19,6 +19,7 @@ from spiffe_mcp.identity.wanted import FirstOffered
 from tests.fakes import mutations
 from tests.fakes.chains import GOOD, World
 from tests.fakes.mini_ca import NOW
+from tests.fakes.wire_targets import WIRE_TARGETS
 
 Target: TypeAlias = Callable[[Random], None]
 
@@ -115,4 +116,5 @@ TARGETS: Final[Mapping[str, Target]] = {
     "bundle": bundle,
     "svid": svid,
     "update": update,
+    **WIRE_TARGETS,
 }
