@@ -46,8 +46,9 @@ class Raw(asyncio.Protocol):
         return self._lost.is_set()
 
     def say(self, data: bytes) -> None:
-        """Write these bytes."""
-        self._transport.write(data)
+        """Write these bytes, if somebody is there to take them."""
+        if not self.is_closed:
+            self._transport.write(data)
 
     async def drained(self) -> None:
         """Wait until what was said has left, or nobody is there to take it."""
@@ -67,7 +68,8 @@ class Raw(asyncio.Protocol):
 
     def leave(self) -> None:
         """Cut the connection."""
-        self._transport.abort()
+        if not self.is_closed:
+            self._transport.abort()
 
     # -- asyncio.Protocol -----------------------------------------------------------------------------------
 

@@ -51,7 +51,7 @@ _HEADERS: Final = (
     (b"mcp-session-id", b"x"),
     (b"mcp-param-a", b"\xff"),
 )
-_ANSWERS: Final = (
+ANSWERS: Final = (
     b'{"jsonrpc":"2.0","id":1,"result":{"content":[]}}',
     b'{"jsonrpc":"2.0","id":2,"result":{"tools":[{"name":"smuggled"}]}}',
     b'{"jsonrpc":"2.0","id":"1","result":{}}',
@@ -72,7 +72,7 @@ _LINES: Final = (
     b"\xef\xbb\xbf",
 )
 _ENDS: Final = (b"\n", b"\r", b"\r\n")
-_HTTP: Final = (
+HTTP_PIECES: Final = (
     b"POST /a HTTP/1.1\r\n",
     b"GET / HTTP/1.1\r\n",
     b"Host: x\r\n",
@@ -100,7 +100,7 @@ _HTTP: Final = (
 )
 
 
-def _mutated(random: Random, document: bytes, pieces: tuple[bytes, ...]) -> bytes:
+def mutated(random: Random, document: bytes, pieces: tuple[bytes, ...]) -> bytes:
     """`document` with a few places replaced by pieces or by anything."""
     changed = bytearray(document)
     for _ in range(random.choice((0, 0, 1, 2, 4))):
@@ -116,7 +116,7 @@ def _may_be_logged(refused: Refused) -> None:
     assert refused.detail.isprintable()
 
 
-def _in_pieces(random: Random, data: bytes) -> list[bytes]:
+def in_pieces(random: Random, data: bytes) -> list[bytes]:
     return cut(data, [random.randrange(1 << 16) for _ in range(random.choice((0, 1, 3, 9)))])
 
 
@@ -135,9 +135,9 @@ def a_document(random: Random) -> None:
 
 def a_message(random: Random) -> None:
     """A call whose bytes are what came, or a refusal that can be answered."""
-    body = _mutated(
+    body = mutated(
         random,
-        random.choice((_CALL, _MODERN, _MODERN, *_ANSWERS)),
+        random.choice((_CALL, _MODERN, _MODERN, *ANSWERS)),
         (b'"id"', b"null", b"1.5", b'"Name"', b","),
     )
     headers = [random.choice(_HEADERS) for _ in range(random.choice((0, 2, 3, 3, 4)))]
@@ -166,29 +166,29 @@ def _called() -> Call:
     return read_call(parse(_MODERN), headers)
 
 
-def _stream(random: Random) -> bytes:
+def stream(random: Random) -> bytes:
     """Lines of a stream of events, some with messages in them."""
     lines = []
     for _ in range(random.randrange(12)):
         line = random.choice(_LINES)
         if line.startswith(b"data:"):
-            line += random.choice(_ANSWERS)
+            line += random.choice(ANSWERS)
         lines.append(line + random.choice(_ENDS) * random.choice((1, 1, 2)))
-    return _mutated(random, b"".join(lines), (b"data", b"\r", b"\n", b"\xc2\x85", b"\xe2\x80\xa8", b"\0"))
+    return mutated(random, b"".join(lines), (b"data", b"\r", b"\n", b"\xc2\x85", b"\xe2\x80\xa8", b"\0"))
 
 
 def an_answer(random: Random) -> None:
     """Nothing leaves but this call's answer and notifications, whole, however it came."""
     call, kind = _called(), random.choice(("application/json", "text/event-stream"))
     body = (
-        _mutated(random, random.choice(_ANSWERS), (b'"id"', b"2"))
+        mutated(random, random.choice(ANSWERS), (b'"id"', b"2"))
         if kind == "application/json"
-        else _stream(random)
+        else stream(random)
     )
     answer = AnswerFilter.for_call(call, kind, lambda response: response.raw)
     left = b""
     try:
-        for piece in _in_pieces(random, body):
+        for piece in in_pieces(random, body):
             left += answer.feed(piece)
         left += answer.finish()
     except Refused:
@@ -202,9 +202,9 @@ def an_answer(random: Random) -> None:
 
 def events(random: Random) -> None:
     """The same however they are cut, and every byte of them."""
-    stream = _stream(random)
+    whole_stream = stream(random)
     found = []
-    for pieces in ([stream], _in_pieces(random, stream)):
+    for pieces in ([whole_stream], in_pieces(random, whole_stream)):
         decoder = SseDecoder()
         try:
             found.append([event for piece in pieces for event in decoder.feed(piece)])
@@ -216,19 +216,19 @@ def events(random: Random) -> None:
         event.data for event in again if event.data is not None
     ]
     assert b"".join(event.raw for event in again) == b"".join(event.raw for event in whole)
-    assert stream.startswith(b"".join(event.raw for event in whole))
+    assert whole_stream.startswith(b"".join(event.raw for event in whole))
 
 
 def _http(random: Random) -> bytes:
-    whole = b"".join(random.choice(_HTTP) for _ in range(random.randrange(14)))
-    return _mutated(random, whole, _HTTP)
+    whole = b"".join(random.choice(HTTP_PIECES) for _ in range(random.randrange(14)))
+    return mutated(random, whole, HTTP_PIECES)
 
 
 def a_request(random: Random) -> None:
     """The same requests however they are cut, each answered once, and no more than one refusal."""
     data = _http(random)
     requests, reasons, _ = asyncio.run(serve([data]))
-    again, reasons_again, written = asyncio.run(serve(_in_pieces(random, data)))
+    again, reasons_again, written = asyncio.run(serve(in_pieces(random, data)))
     assert again == requests
     assert len(reasons) == len(reasons_again) <= 1
     answers = written.replace(b"HTTP/1.1 100 Continue\r\n\r\n", b"").split(b"HTTP/1.1 ")[1:]
@@ -238,7 +238,7 @@ def a_request(random: Random) -> None:
 def a_response(random: Random) -> None:
     """The same answer however it is cut, or none."""
     data = random.choice((b"", b"HTTP/1.1 200 OK\r\n")) + _http(random)
-    assert asyncio.run(receive([data])) == asyncio.run(receive(_in_pieces(random, data)))
+    assert asyncio.run(receive([data])) == asyncio.run(receive(in_pieces(random, data)))
 
 
 WIRE_TARGETS: Final[Mapping[str, Target]] = {
