@@ -29,7 +29,7 @@ from spiffe_mcp.identity.spiffe_id import SpiffeId
 MAX_REMEMBERED: Final = 1000  # identities whose last update is remembered; those changed last
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)  # each is itself alone, and hashed with every exchange
 class _Family:
     """A counter: its name without the suffix, what it says, and its labels."""
 

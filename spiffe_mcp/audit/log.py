@@ -166,8 +166,9 @@ class AuditLog:
             self._failed = f"a line is torn and cannot be taken back ({error.strerror}): restart"
 
     def _write(self, document: JsonObject) -> None:
-        notes = {**self._notes, "lost": self._lost} if self._lost else self._notes
-        line = self._link.seal({**document, **notes})
+        if self._lost:
+            self._notes["lost"] = self._lost
+        line = self._link.seal({**document, **self._notes} if self._notes else document)
         try:
             _write_all(self._file, line)
         except OSError as error:

@@ -7,16 +7,19 @@ Parameters are recorded by name and JSON type, with the SHA-256 of the bytes the
 later what was sent, not enough to read it; but there is no key in it, so a short value can be guessed. Those
 named in `shown` stand in clear, if they are no containers.
 
+What is known of a caller, a target and a decision grows from step to step: they are named tuples, which are
+as unchangeable as the rest and cheaper to make anew (`_replace`).
+
 Pure. Knows nothing of files, chains, or of who decides.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import Enum
 from hashlib import sha256
-from typing import Final, Self, TypeVar
+from typing import Final, NamedTuple, Self, TypeVar
 
 from spiffe_mcp.strict_json import JsonObject, JsonValue
 
@@ -24,6 +27,15 @@ MAX_TEXT: Final = 512  # characters of one text; SPIFFE IDs have their own bound
 MAX_ID: Final = 2048  # SPIFFE-ID section 2.3
 MAX_ITEMS: Final = 64  # parameters, links of a chain, approvals
 _MAX_INTEGER: Final = 2**63 - 1  # what the JSON writer, and most readers, can hold
+
+_IDS: Final = frozenset({"peer", "caller", "server", "resource"})  # texts that may be as long as MAX_ID
+_TYPE_NAMES: Final[Mapping[type, str]] = {
+    type(None): "null",
+    bool: "boolean",
+    str: "string",
+    dict: "object",
+    list: "array",
+}
 
 _T = TypeVar("_T")
 
@@ -58,8 +70,7 @@ class Outcome(Enum):
     ERROR = "error"
 
 
-@dataclass(frozen=True, slots=True)
-class Caller:
+class Caller(NamedTuple):
     """Who called, as far as it was verified. `peer` is the TLS peer, `caller` who it speaks for.
 
     `process` and `pod` are what the kernel said of a local caller.
@@ -75,8 +86,7 @@ class Caller:
     pod: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(NamedTuple):
     """What was called: the MCP method, the server's SPIFFE ID, the tool as its manifest has it."""
 
     action: str = ""
@@ -107,8 +117,7 @@ class Parameters:
         return cls(shape, f"sha256:{sha256(raw).hexdigest()}")
 
 
-@dataclass(frozen=True, slots=True)
-class Ruling:
+class Ruling(NamedTuple):
     """The decision and its grounds. `reason` is the mesh's stable code, `justification` the policy's words.
 
     By default a refusal: what was not decided was not permitted.
@@ -123,6 +132,12 @@ class Ruling:
     approvals: tuple[str, ...] = ()
 
 
+# What is recorded of who, what and why before anything is known of it.
+NOBODY: Final = Caller()
+NOTHING: Final = Target()
+UNDECIDED: Final = Ruling()
+
+
 @dataclass(frozen=True, slots=True)
 class AuditRecord:
     """All of it. `time` is when the exchange began; durations are milliseconds by name of the phase."""
@@ -133,10 +148,10 @@ class AuditRecord:
     outcome: Outcome
     kind: Kind = Kind.EXCHANGE
     txn: str = ""
-    caller: Caller = field(default_factory=Caller)
-    target: Target = field(default_factory=Target)
+    caller: Caller = NOBODY
+    target: Target = NOTHING
     parameters: Parameters | None = None
-    ruling: Ruling = field(default_factory=Ruling)
+    ruling: Ruling = UNDECIDED
     error: str = ""
     withheld: Mapping[str, str] = field(default_factory=dict)  # tools left out of a list, and why
     durations_ms: Mapping[str, float] = field(default_factory=dict)
@@ -147,45 +162,15 @@ class AuditRecord:
 
     def document(self) -> JsonObject:
         """The record as it is written; what is empty is absent, `cut` counts what was too long."""
-        writer = _Writer()
-        who, what, ruling = self.caller, self.target, self.ruling
-        writer.text(
-            "time", self.time.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        )
-        writer.text("exchange", self.exchange)
-        writer.text("kind", self.kind.value)
-        writer.text("side", self.side.value)
-        writer.text("txn", self.txn)
-        writer.text("peer_address", who.peer_address)
-        writer.text("process", who.process)
-        writer.text("pod", who.pod)
-        writer.text("peer", who.peer, MAX_ID)
-        writer.text("caller", who.caller, MAX_ID)
-        writer.texts("chain", who.chain)
-        writer.text("user", who.user)
-        writer.text("user_iss", who.user_iss)
-        writer.text("action", what.action)
-        writer.text("server", what.server, MAX_ID)
-        writer.text("tool", what.tool)
-        writer.text("tool_digest", what.tool_digest)
-        writer.text("prompt", what.prompt)
-        writer.text("resource", what.resource, MAX_ID)
-        if what.manifest_serial is not None:
-            writer.written["manifest_serial"] = what.manifest_serial
+        writer = _Writer(self._texts())
+        writer.texts("chain", self.caller.chain)
+        writer.texts("approvals", self.ruling.approvals)
+        if self.target.manifest_serial is not None:
+            writer.written["manifest_serial"] = self.target.manifest_serial
         if self.parameters is not None:
             writer.shape("parameters", self.parameters.shape)
-            writer.text("parameters_digest", self.parameters.digest)
-        writer.text("decision", ruling.verdict.value)
-        writer.text("reason", ruling.reason)
-        writer.text("rule", ruling.rule)
-        writer.text("policy_version", ruling.policy_version)
-        writer.text("policy_digest", ruling.policy_digest)
-        writer.text("justification", ruling.justification)
-        writer.texts("approvals", ruling.approvals)
-        writer.text("outcome", self.outcome.value)
-        writer.text("error", self.error)
         if self.withheld:
-            writer.shape("withheld", dict(self.withheld))
+            writer.shape("withheld", self.withheld)
         if self.durations_ms:
             writer.written["durations_ms"] = {
                 name: round(took, 3) for name, took in self.durations_ms.items()
@@ -194,26 +179,60 @@ class AuditRecord:
             writer.written["cut"] = writer.cut
         return writer.written
 
+    def _texts(self) -> dict[str, str]:
+        """Every member that is a text, by name, empty ones too."""
+        who, what, ruling = self.caller, self.target, self.ruling
+        return {
+            "time": _instant(self.time),
+            "exchange": self.exchange,
+            "kind": self.kind.value,
+            "side": self.side.value,
+            "txn": self.txn,
+            "peer_address": who.peer_address,
+            "process": who.process,
+            "pod": who.pod,
+            "peer": who.peer,
+            "caller": who.caller,
+            "user": who.user,
+            "user_iss": who.user_iss,
+            "action": what.action,
+            "server": what.server,
+            "tool": what.tool,
+            "tool_digest": what.tool_digest,
+            "prompt": what.prompt,
+            "resource": what.resource,
+            "parameters_digest": self.parameters.digest if self.parameters is not None else "",
+            "decision": ruling.verdict.value,
+            "reason": ruling.reason,
+            "rule": ruling.rule,
+            "policy_version": ruling.policy_version,
+            "policy_digest": ruling.policy_digest,
+            "justification": ruling.justification,
+            "outcome": self.outcome.value,
+            "error": self.error,
+        }
+
 
 class _Writer:
     """Collects members, bounds each, counts what it had to cut."""
 
     __slots__ = ("cut", "written")
 
-    def __init__(self) -> None:
-        self.written: JsonObject = {}
+    def __init__(self, texts: Mapping[str, str]) -> None:
         self.cut = 0
+        known = {name: text for name, text in texts.items() if text}
+        # Nearly always nothing has to be bounded, which is found of all of them at once.
+        if max(map(len, known.values())) > MAX_TEXT or not "".join(known.values()).isascii():
+            known = {name: self._bounded(text, _limit(name)) for name, text in known.items()}
+        self.written: JsonObject = {**known}
 
-    def text(self, name: str, text: str, limit: int = MAX_TEXT) -> None:
-        if text:
-            is_plain = len(text) <= limit and text.isascii()  # nearly always, and half the cost of the call
-            self.written[name] = text if is_plain else self._bounded(text, limit)
+    def texts(self, name: str, texts: tuple[str, ...]) -> None:
+        """A list of texts."""
+        if texts:
+            self.written[name] = [self._bounded(text, MAX_ID) for text in self._first(texts)]
 
-    def texts(self, name: str, texts: Iterable[str]) -> None:
-        if listed := tuple(texts):
-            self.written[name] = [self._bounded(text, MAX_ID) for text in self._first(listed)]
-
-    def shape(self, name: str, shape: JsonObject) -> None:
+    def shape(self, name: str, shape: Mapping[str, JsonValue]) -> None:
+        """An object of scalars."""
         members = self._first(tuple(shape.items()))
         self.written[name] = {self._bounded(member): self._scalar(value) for member, value in members}
 
@@ -240,14 +259,14 @@ def _is_scalar(value: JsonValue) -> bool:
     return not isinstance(value, (dict, list))
 
 
+def _limit(name: str) -> int:
+    return MAX_ID if name in _IDS else MAX_TEXT
+
+
+def _instant(time: datetime) -> str:
+    return time.astimezone(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
+
+
 def _type_name(value: JsonValue) -> str:
     """RFC 8259 section 3."""
-    if value is None:
-        return "null"
-    names: tuple[tuple[type, str], ...] = (
-        (bool, "boolean"),
-        (str, "string"),
-        (dict, "object"),
-        (list, "array"),
-    )
-    return next((name for kind, name in names if isinstance(value, kind)), "number")
+    return _TYPE_NAMES.get(type(value), "number")

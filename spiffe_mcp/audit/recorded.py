@@ -22,13 +22,17 @@ stays one.
 No I/O of its own, no await.
 """
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
 from datetime import datetime
+from types import TracebackType
 from typing import Protocol
 
 from spiffe_mcp.audit.record import (
+    NOBODY,
+    NOTHING,
+    UNDECIDED,
     AuditRecord,
     Caller,
     Kind,
@@ -61,12 +65,12 @@ class Draft:
     side: Side
     kind: Kind = Kind.EXCHANGE
     txn: str = ""
-    caller: Caller = field(default_factory=Caller)
-    target: Target = field(default_factory=Target)
+    caller: Caller = NOBODY
+    target: Target = NOTHING
     parameters: Parameters | None = None
-    ruling: Ruling = field(default_factory=Ruling)
+    ruling: Ruling = UNDECIDED
     withheld: Mapping[str, str] = field(default_factory=dict)
-    durations_ms: Mapping[str, float] = field(default_factory=dict)
+    durations_ms: dict[str, float] = field(default_factory=dict)
     outcome: Outcome | None = None
     error: str = ""
 
@@ -76,7 +80,7 @@ class Draft:
 
     def refuse(self, refused: Refused) -> None:
         """The exchange was refused, at whichever step; what policy said before stays in the record."""
-        self.ruling = replace(self.ruling, verdict=Verdict.REFUSE, reason=refused.reason.code)
+        self.ruling = self.ruling._replace(verdict=Verdict.REFUSE, reason=refused.reason.code)
         self.outcome, self.error = Outcome.REFUSED, refused.detail
 
     def record(self) -> AuditRecord:
@@ -98,25 +102,33 @@ class Draft:
         )
 
 
-@contextmanager
-def recorded(log: AuditSink, draft: Draft) -> Iterator[Draft]:
+class recorded:  # noqa: N801  read where it is used: `with recorded(log, draft)`
     """Run one exchange and write its one record; raises `Refused(AUDIT_UNAVAILABLE)` on entry or on exit."""
-    log.ensure_writable()
-    try:
-        yield draft
-    except Refused as refused:
-        draft.refuse(refused)
-        log.append(draft.record())
-        raise
-    except Exception as error:
-        draft.outcome, draft.error = Outcome.ERROR, type(error).__name__
-        log.append(draft.record())
-        raise
-    except BaseException:
-        draft.outcome = draft.outcome or Outcome.CANCELLED
-        # A cancellation that turned into a refusal would be swallowed by whoever handles refusals.
-        with suppress(Refused):
-            log.append(draft.record())
-        raise
-    else:
-        log.append(draft.record())
+
+    __slots__ = ("_draft", "_log")
+
+    def __init__(self, log: AuditSink, draft: Draft) -> None:
+        self._log = log
+        self._draft = draft
+
+    def __enter__(self) -> Draft:
+        self._log.ensure_writable()
+        return self._draft
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        draft = self._draft
+        if error is None:
+            self._log.append(draft.record())
+        elif isinstance(error, Refused):
+            draft.refuse(error)
+            self._log.append(draft.record())
+        elif isinstance(error, Exception):
+            draft.outcome, draft.error = Outcome.ERROR, type(error).__name__
+            self._log.append(draft.record())
+        else:
+            draft.outcome = draft.outcome or Outcome.CANCELLED
+            # A cancellation that turned into a refusal would be swallowed by whoever handles refusals.
+            with suppress(Refused):
+                self._log.append(draft.record())

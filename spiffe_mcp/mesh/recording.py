@@ -4,13 +4,11 @@ A phase that has granted something is noted at once, so that the record of a lat
 known by then. What is noted of parameters is decided in `audit`: names and types, and no values.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from secrets import token_hex
 from time import perf_counter
+from types import TracebackType
 from typing import Final
-from uuid import uuid4
 
 from spiffe_mcp.audit import (
     AuditSink,
@@ -35,22 +33,33 @@ from spiffe_mcp.mesh.routes import EgressRoute
 from spiffe_mcp.policy import PolicyEngine
 from spiffe_mcp.tls import Peer
 
+ID_BYTES: Final = 16  # of randomness, in the name of an exchange
+_SENT: Final = Ruling(verdict=Verdict.ALLOW)
+
 HANDSHAKE_RECORDS: Final = 10  # refused handshakes recorded in a second; the rest are counted
 
 
 def draft(side: Side, now: datetime) -> Draft:
     """An empty record of an exchange that begins now."""
-    return Draft(time=now, exchange=str(uuid4()), side=side)
+    return Draft(time=now, exchange=token_hex(ID_BYTES), side=side)
 
 
-@contextmanager
-def timed(record: Draft, phase: str) -> Iterator[None]:
+class timed:  # noqa: N801  read where it is used: `with timed(record, "answer")`
     """Note how long the inside took, in milliseconds, however it ends."""
-    started = perf_counter()
-    try:
-        yield
-    finally:
-        record.durations_ms = {**record.durations_ms, phase: (perf_counter() - started) * 1000}
+
+    __slots__ = ("_phase", "_record", "_started")
+
+    def __init__(self, record: Draft, phase: str) -> None:
+        self._record = record
+        self._phase = phase
+
+    def __enter__(self) -> None:
+        self._started = perf_counter()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._record.durations_ms[self._phase] = (perf_counter() - self._started) * 1000
 
 
 def address(peername: object) -> str:
@@ -74,8 +83,7 @@ def note_authenticated(record: Draft, authenticated: Authenticated) -> None:
     """Who asked, for whom."""
     context = authenticated.context
     record.txn = context.txn
-    record.caller = replace(
-        record.caller,
+    record.caller = record.caller._replace(
         caller=str(context.caller),
         chain=tuple(map(str, context.chain)),
         user=context.user.sub,
@@ -86,9 +94,11 @@ def note_authenticated(record: Draft, authenticated: Authenticated) -> None:
 def note_selected(record: Draft, selected: Selected) -> None:
     """Which tool, as its publisher signed it."""
     manifest = selected.manifest.manifest
-    record.target = replace(record.target, server=str(manifest.server), manifest_serial=manifest.serial)
-    if selected.tool is not None:
-        record.target = replace(record.target, tool_digest=selected.tool.digest)
+    record.target = record.target._replace(
+        server=str(manifest.server),
+        manifest_serial=manifest.serial,
+        tool_digest=selected.tool.digest if selected.tool is not None else "",
+    )
 
 
 def note_decided(record: Draft, decided: Decided, policy: PolicyEngine) -> None:
@@ -116,31 +126,32 @@ def note_outbound(
 ) -> None:
     """What was asked for, of whom, for which user."""
     _note_call(record, call, shown)
-    record.target = replace(record.target, server=str(route.server))
-    record.caller = replace(record.caller, user=user.sub, user_iss=user.sub_iss)
+    record.target = record.target._replace(server=str(route.server))
+    record.caller = record.caller._replace(user=user.sub, user_iss=user.sub_iss)
 
 
 def note_sent(record: Draft, call: OutboundCall) -> None:
     """In whose name it goes out, and to whom."""
     record.txn = call.txn
-    record.target = replace(record.target, server=str(call.server))
-    record.caller = replace(record.caller, caller=str(call.snapshot.spiffe_id))
-    record.ruling = Ruling(verdict=Verdict.ALLOW)
+    record.target = record.target._replace(server=str(call.server))
+    record.caller = record.caller._replace(caller=str(call.snapshot.spiffe_id))
+    record.ruling = _SENT
 
 
 def _note_call(record: Draft, call: Call | None, shown: frozenset[str]) -> None:
-    record.target = Target(action=action_of(call))
-    if call is None:
-        return
-    match call.kind:
-        case SubjectKind.TOOL:
-            record.target = replace(record.target, tool=call.name or "")
-        case SubjectKind.PROMPT:
-            record.target = replace(record.target, prompt=call.name or "")
-        case SubjectKind.RESOURCE:
-            record.target = replace(record.target, resource=call.name or "")
-    if call.arguments is not None:
+    record.target = _target(call)
+    if call is not None and call.arguments is not None:
         record.parameters = Parameters.redacted(call.arguments, call.raw, shown)
+
+
+def _target(call: Call | None) -> Target:
+    action = action_of(call)
+    if call is None or call.kind is SubjectKind.NONE:
+        return Target(action)
+    name = call.name or ""
+    if call.kind is SubjectKind.TOOL:
+        return Target(action, tool=name)
+    return Target(action, prompt=name) if call.kind is SubjectKind.PROMPT else Target(action, resource=name)
 
 
 # -- refused handshakes -------------------------------------------------------------------------------------
