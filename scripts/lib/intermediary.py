@@ -56,7 +56,7 @@ def main(arguments: list[str]) -> int:
         return _usual()
     failed, skipped = asyncio.run(_ran(options.name, foreign(proxy)))
     if options.json:
-        said = {"proxy": options.name, "note": "", "failed": failed, "not_asked": skipped}
+        said = {"proxy": options.name, "note": "", "failed": sorted(failed), "not_asked": skipped}
         options.json.write_text(json.dumps(said, indent=1) + "\n")
     return int(bool(failed))
 

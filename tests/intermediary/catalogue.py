@@ -22,6 +22,11 @@ def tool(name: str, **members: Any) -> Tool:
     return {"name": name, "description": f"The tool {name}.", "inputSchema": OPEN, **members}
 
 
+def refers_to(url: str) -> Tool:
+    """A schema of which a part is elsewhere."""
+    return {"type": "object", "properties": {"text": {"$ref": url}}}
+
+
 # One member each, and what the server makes of it once the definition was signed. `execution` is not among
 # them: a tool of 2026-07-28 has none.
 CHANGES: Final[dict[str, tuple[Any, Any]]] = {
@@ -65,7 +70,8 @@ LIVE: Final = (
     tool("twice", description="The other tool twice."),
     tool("pay"),
     EXPOSED[2],
-    tool("refers", inputSchema={"$ref": "http://127.0.0.1:1/suite-schema"}),
-    {"description": "A tool without a name.", "inputSchema": OPEN},
+    tool("refers", inputSchema=refers_to("http://127.0.0.1:1/suite-schema")),
 )
+# What some server might list beside them.
+NAMELESS: Final[Tool] = {"description": "A tool without a name.", "inputSchema": OPEN}
 UNPINNED: Final = ("unsigned", "twice", "refers", *(f"changed-{member}" for member in CHANGES))

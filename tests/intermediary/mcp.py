@@ -24,6 +24,8 @@ COMMON: Final[Headers] = (
 )
 # Streamable HTTP "Standard headers": what Mcp-Name mirrors.
 _NAMED: Final = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
+# What a result has that may be kept (2026-07-28 server/utilities/caching); here it may not.
+CACHED: Final = {"resultType": "complete", "ttlMs": 0, "cacheScope": "private"}
 _ids = count(1)
 
 

@@ -13,11 +13,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequen
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from itertools import count
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from tests.intermediary.catalogue import LIVE
 from tests.intermediary.framing import Cut, Head, body_of, read_head
-from tests.intermediary.mcp import LEGACY, MARK, MODERN, response, said
+from tests.intermediary.mcp import CACHED, LEGACY, MARK, MODERN, response, said
 
 Message: TypeAlias = dict[str, Any]
 
@@ -171,16 +171,35 @@ class ScriptedUpstream:
         match message["method"]:
             case "server/discover":
                 offered = {"supportedVersions": [MODERN], "serverInfo": info, "instructions": "Be kind."}
-                return {**offered, "capabilities": {"tools": {}}, "resultType": "complete"}
+                return {**offered, "capabilities": {"tools": {}}, **CACHED}
             case "initialize":
                 version = params.get("protocolVersion", LEGACY)
                 return {"protocolVersion": version, "serverInfo": info, "capabilities": {"tools": {}}}
             case "tools/list":
-                return {"tools": [*self.tools], "resultType": "complete"}
+                return listed(message, self.tools)
             case "tools/call":
                 return said(str(params.get("arguments", {}).get("text", "")))
+            case method if method in _EMPTY:
+                return {**_EMPTY[method], **CACHED}
             case _:
                 return {"resultType": "complete"}
+
+
+# The other primitives, as far as a server has to answer that has none to speak of.
+_EMPTY: Final[dict[str, Message]] = {
+    "prompts/list": {"prompts": []},
+    "prompts/get": {"messages": []},
+    "resources/list": {"resources": []},
+    "resources/templates/list": {"resourceTemplates": []},
+    "resources/read": {"contents": []},
+    "completion/complete": {"completion": {"values": []}},
+}
+
+
+def listed(message: Message, tools: Sequence[Message]) -> Message:
+    """The result of a `tools/list`, in the era of the question."""
+    is_modern = "_meta" in message.get("params", {})
+    return {"tools": [*tools], **(CACHED if is_modern else {})}
 
 
 class _Reader(asyncio.StreamReader):
@@ -203,13 +222,12 @@ class _Reader(asyncio.StreamReader):
 async def serving(host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[ScriptedUpstream]:
     """The server, on a port of the kernel's choice or on the one that a proxy was told."""
     upstream = ScriptedUpstream()
-    writers: list[asyncio.StreamWriter] = []
+    served: list[tuple[asyncio.StreamWriter, asyncio.Task[None]]] = []
     async with asyncio.TaskGroup() as tasks:
 
         def accepted(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             assert isinstance(reader, _Reader)
-            writers.append(writer)
-            tasks.create_task(upstream.serve(reader, writer))
+            served.append((writer, tasks.create_task(upstream.serve(reader, writer))))
 
         def protocol() -> asyncio.StreamReaderProtocol:
             return asyncio.StreamReaderProtocol(_Reader(), accepted)
@@ -220,5 +238,6 @@ async def serving(host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[Scrip
             yield upstream
         finally:
             listener.close()
-            for writer in writers:
+            for writer, serving_it in served:
                 writer.transport.abort()
+                serving_it.cancel()  # a script may wait for what a failed check never did

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from tests.intermediary.check import Bench, Need, check
 from tests.intermediary.client import Answer, Outgoing
-from tests.intermediary.mcp import LEGACY, call, fresh_id, legacy_call, modern, response, said
+from tests.intermediary.mcp import LEGACY, call, fresh_id, initialize, legacy_call, modern, response, said
 from tests.intermediary.upstream import Answering, Message
 
 STATE: Final = 'suite-\u00e9\u2028 \\ " =='
@@ -118,6 +118,26 @@ async def an_answer_that_nobody_waits_for_reaches_nobody(bench: Bench) -> None:
         )
         await bench.ask(Outgoing(body, modern_headers))
         assert not bench.upstream.since(mark)
+
+
+@check(27, "MCP 2025-11-25 client/elicitation: only what the client declared")
+async def a_request_of_the_server_that_the_client_did_not_offer_to_take_is_not_delivered(
+    bench: Bench,
+) -> None:
+    asked = {"message": "Your password, please.", "requestedSchema": {"type": "object", "properties": {}}}
+
+    async def asks(message: Message, answering: Answering) -> None:
+        request = {"jsonrpc": "2.0", "id": 7, "method": "elicitation/create", "params": asked}
+        await answering.stream()
+        await answering.event(json.dumps(request).encode())
+        await answering.event(response(message, said("asked")))
+        await answering.end()
+
+    opened = await bench.ask(initialize())  # which declares sampling alone
+    session = next((value.decode() for value in opened.head.values(b"mcp-session-id")), None)
+    with bench.upstream.answering("tools/call", asks):
+        answer = await bench.ask(legacy_call("echo", session=session, text="suite-asks"))
+    assert b"password" not in answer.body
 
 
 @check(28, "RFC 9110 section 15.6; no upstream internals")

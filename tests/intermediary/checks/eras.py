@@ -121,6 +121,6 @@ async def every_earlier_revision_is_spoken(bench: Bench) -> None:
         answer = await bench.ask(initialize(version))
         assert answer.result["protocolVersion"] == version
         params = {"name": "echo", "arguments": {"text": version}}
-        (session,) = answer.head.values(b"mcp-session-id")
-        request = legacy("tools/call", params, version=version, session=session.decode())
+        session = next((value.decode() for value in answer.head.values(b"mcp-session-id")), None)
+        request = legacy("tools/call", params, version=version, session=session)
         assert (await bench.ask(request)).result["content"][0]["text"] == version

@@ -4,15 +4,33 @@ import asyncio
 import json
 from typing import Any, Final
 
-from tests.intermediary.catalogue import CHANGES, EXPOSED, LIVE, POLICY_HIDES, POLICY_REFUSES, UNPINNED, tool
+from tests.intermediary.catalogue import (
+    CHANGES,
+    EXPOSED,
+    LIVE,
+    NAMELESS,
+    POLICY_HIDES,
+    POLICY_REFUSES,
+    UNPINNED,
+    refers_to,
+    tool,
+)
 from tests.intermediary.check import Bench, Need, check
-from tests.intermediary.mcp import EARLIER, call, fresh_id, initialize, legacy, modern, response
-from tests.intermediary.upstream import Answering, Handler, Message
+from tests.intermediary.mcp import (
+    CACHED,
+    EARLIER,
+    bodiless,
+    call,
+    fresh_id,
+    initialize,
+    legacy,
+    modern,
+    response,
+)
+from tests.intermediary.upstream import Answering, Handler, Message, listed
 
 # In the server's order.
-SHOWN: Final[list[str]] = [
-    entry["name"] for entry in LIVE if entry.get("name") not in {None, POLICY_HIDES, *UNPINNED}
-]
+SHOWN: Final[list[str]] = [entry["name"] for entry in LIVE if entry["name"] not in {POLICY_HIDES, *UNPINNED}]
 PINNED: Final = (Need.POLICY, Need.PINNING)
 
 
@@ -20,7 +38,7 @@ def page(**members: Any) -> Handler:
     """Answers with the server's tools and these members of the result."""
 
     async def answer(message: Message, answering: Answering) -> None:
-        await answering.whole(response(message, {"tools": [*LIVE], "resultType": "complete", **members}))
+        await answering.whole(response(message, {**listed(message, LIVE), **members}))
 
     return answer
 
@@ -90,6 +108,13 @@ async def what_nobody_signed_can_neither_be_seen_nor_called(bench: Bench) -> Non
     await bench.serves()
 
 
+@check(18, "MCP server/tools: one bad entry is one bad entry", *PINNED)
+async def a_tool_without_a_name_hides_no_other(bench: Bench) -> None:
+    with bench.upstream.answering("tools/list", page(tools=[NAMELESS, *LIVE])):
+        await bench.lists(*SHOWN)
+        await bench.serves()
+
+
 def events(*lines: bytes, end: bytes = b"\n") -> bytes:
     """Lines of a stream of events."""
     return b"".join(line + end for line in lines)
@@ -113,7 +138,7 @@ def streamed(*documents: Any, end: bytes = b"\n", split: bool = False) -> Handle
     return answer
 
 
-LIST: Final = {"jsonrpc": "2.0", "id": "@", "result": {"tools": [*LIVE], "resultType": "complete"}}
+LIST: Final = {"jsonrpc": "2.0", "id": "@", "result": {"tools": [*LIVE], **CACHED}}
 
 
 @check(19, "WHATWG HTML section 9.2.6", *PINNED)
@@ -163,6 +188,22 @@ async def _ends(bench: Bench, request: Any) -> bytes:
     return came
 
 
+@check(19, "MCP 2025-11-25 basic/transports, Resumability and Redelivery", *PINNED)
+async def a_list_that_is_replayed_is_filtered_too(bench: Bench) -> None:
+    """What `Last-Event-ID` brings back was an answer to some earlier request, and may be a whole list."""
+
+    async def replays(_: Message, answering: Answering) -> None:
+        await answering.stream()
+        await answering.event(json.dumps({**LIST, "id": fresh_id()}).encode())
+        await answering.end()
+
+    opened = await bench.ask(initialize())
+    session = next((value.decode() for value in opened.head.values(b"mcp-session-id")), None)
+    with bench.upstream.answering("GET", replays):
+        for headers in ({}, {"Last_Event_ID": "suite-1"}):
+            assert b'"unsigned"' not in await _ends(bench, bodiless(b"GET", session, **headers))
+
+
 @check(21, "MCP server/tools, list changed; fail closed", *PINNED)
 async def a_tool_that_changes_is_closed_in_time_and_opened_again(bench: Bench) -> None:
     changed = [
@@ -196,7 +237,7 @@ async def _until(bench: Bench, *, called: bool) -> None:
 @check(23, "MCP 2026-07-28 server/tools: $ref is not fetched", *PINNED)
 async def a_schema_elsewhere_is_not_fetched(bench: Bench) -> None:
     reference = f"http://127.0.0.1:{bench.upstream.port}/suite-schema"
-    refers = tool("refers", inputSchema={"$ref": reference})
+    refers = tool("refers", inputSchema=refers_to(reference))
     with bench.upstream.answering("tools/list", page(tools=[*LIVE, refers])):
         names = [entry.get("name") for entry in (await bench.lists())["tools"]]
     assert "refers" not in names

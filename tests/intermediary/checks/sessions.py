@@ -50,6 +50,19 @@ async def a_session_is_ended_by_its_owner_alone(bench: Bench) -> None:
     assert gone.status == 404
 
 
+@check(33, "MCP 2025-11-25 basic/transports, Listening for Messages", Need.IDENTITIES)
+async def nobody_listens_to_a_session_of_another_caller(bench: Bench) -> None:
+    assert bench.other is not None
+    session = await _opened(bench.client)
+    mark = len(bench.upstream.received)
+    for headers in ({}, {"Last_Event_ID": "suite-1"}):
+        answer = await bench.other.ask(bodiless(b"GET", session, X_Suite="suite-listens", **headers))
+        assert answer.status in (404, 405), answer.status
+        unknown = await bench.other.ask(bodiless(b"GET", "session-x", X_Suite="suite-listens", **headers))
+        assert _seen(answer, session) == _seen(unknown, "session-x")
+    assert not [received for received in bench.upstream.received[mark:] if received.method == b"GET"]
+
+
 @check(33, "MCP 2025-11-25 basic/transports, Session Management")
 async def two_sessions_in_one_request_are_none(bench: Bench) -> None:
     session = await _opened(bench.client)
