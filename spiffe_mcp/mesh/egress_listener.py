@@ -5,8 +5,8 @@ What may go out is decided in `egress`. Every exchange leaves exactly one audit 
 
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from secrets import token_hex
 from typing import Self
-from uuid import uuid4
 
 from spiffe_mcp.audit import Draft, Side, recorded
 from spiffe_mcp.context import User
@@ -21,6 +21,7 @@ from spiffe_mcp.mesh.egress import ExchangeIds
 from spiffe_mcp.mesh.exchange import Surroundings
 from spiffe_mcp.mesh.hops import Destination
 from spiffe_mcp.mesh.origin import check_origin
+from spiffe_mcp.mesh.recording import ID_BYTES
 from spiffe_mcp.mesh.refusal import answer_refused
 from spiffe_mcp.mesh.routes import EgressRoute, unknown_path
 
@@ -121,7 +122,7 @@ class _CallerService:
                 server=hop.server,
                 user=user,
                 snapshot=snapshot,
-                ids=ExchangeIds(txn=str(uuid4()), jti=str(uuid4())),
+                ids=ExchangeIds(txn=token_hex(ID_BYTES), jti=token_hex(ID_BYTES)),
                 now=now,
             )
             recording.note_sent(record, permitted)

@@ -33,7 +33,7 @@ from spiffe_mcp.mesh.routes import EgressRoute
 from spiffe_mcp.policy import PolicyEngine
 from spiffe_mcp.tls import Peer
 
-ID_BYTES: Final = 16  # of randomness, in the name of an exchange
+ID_BYTES: Final = 16  # of randomness, in the names of an exchange, its transaction and its link
 _SENT: Final = Ruling(verdict=Verdict.ALLOW)
 
 HANDSHAKE_RECORDS: Final = 10  # refused handshakes recorded in a second; the rest are counted
