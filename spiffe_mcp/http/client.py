@@ -13,7 +13,7 @@ from typing import Any, Final, Protocol, Self, TypeAlias, cast
 import httptools
 
 from spiffe_mcp.errors import Reason, Refused
-from spiffe_mcp.http.messages import Request, ResponseHead, check_framing, encode_request, values
+from spiffe_mcp.http.messages import UNSTATED, Request, ResponseHead, body_length, encode_request
 
 Connector: TypeAlias = Callable[[], Awaitable["ClientConnection"]]
 
@@ -324,19 +324,26 @@ class ClientConnection(asyncio.Protocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         """One whole header line, or one of a trailer: counted, and left (RFC 9110 section 6.5.1)."""
         self._headers.append((name.lower(), value.rstrip(b" \t")))
-        self._count_head(len(name) + len(value) + 4)
+        self._unheard = 0
+        self._head_bytes += len(name) + len(value) + 4
+        if self._head_bytes > _MAX_HEAD:
+            raise _too_long()
 
     def on_headers_complete(self) -> None:
         """The head is whole."""
-        self._count_head(_STATUS_LINE)
+        self._unheard = 0
+        self._head_bytes += (
+            _STATUS_LINE  # informational responses count too: a peer could send them without end
+        )
+        if self._head_bytes > _MAX_HEAD:
+            raise _too_long()
         status = self._parser.get_status_code()
         if status in _INFORMATIONAL:
             return
         if self._parser.should_upgrade():
             raise _broken("upgrade")
         headers = tuple(self._headers)
-        check_framing(headers)
-        self._until_close = not (values(headers, b"content-length") or values(headers, b"transfer-encoding"))
+        self._until_close = body_length(headers) == UNSTATED
         self._head = ResponseHead(status, headers)
 
     def on_chunk_header(self) -> None:
@@ -360,13 +367,6 @@ class ClientConnection(asyncio.Protocol):
         self._complete = True
         self._keep_alive = self._parser.should_keep_alive()
 
-    def _count_head(self, count: int) -> None:
-        """Informational responses count too: a peer could send them without end."""
-        self._unheard = 0
-        self._head_bytes += count
-        if self._head_bytes > _MAX_HEAD:
-            raise _broken("a head of more than 32 KiB")
-
     # -- waiting --------------------------------------------------------------------------------------------
 
     async def _more(self) -> None:
@@ -389,3 +389,7 @@ class ClientConnection(asyncio.Protocol):
 
 def _broken(detail: str) -> Refused:
     return Refused(Reason.UPSTREAM_BROKEN, detail)
+
+
+def _too_long() -> Refused:
+    return _broken("a head of more than 32 KiB")

@@ -4,7 +4,6 @@ Header names are lower case; order and duplicates are kept, because whoever deci
 """
 
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final, TypeAlias
@@ -12,6 +11,10 @@ from typing import Final, TypeAlias
 from spiffe_mcp.errors import Reason, Refused
 
 Headers: TypeAlias = tuple[tuple[bytes, bytes], ...]
+
+# What a message says of its body's length, where that is no number.
+UNSTATED: Final = -1
+CHUNKED: Final = -2
 
 # What the writer of a message sets itself: its framing, and what belongs to one connection and is never
 # passed on (RFC 9110 section 7.6.1).
@@ -35,6 +38,9 @@ _FRAMING: Final = frozenset(
 _ORIGIN_FORM: Final = re.compile(rb"/(?:[A-Za-z0-9\-._~!$&'()*+,;=:@/?]|%[0-9A-Fa-f]{2})*")
 # RFC 9112 section 3.2: a host and perhaps a port. No comma: two Hosts folded into one line are two.
 _HOST: Final = re.compile(rb"[A-Za-z0-9\-._~!$&'()*+;=%:\[\]]*")
+
+_BODILESS: Final = frozenset({HTTPStatus.NO_CONTENT.value, HTTPStatus.NOT_MODIFIED.value})
+_PHRASES: Final = {status.value: status.phrase.encode() for status in HTTPStatus}
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +82,7 @@ class ResponseHead:
     @property
     def has_body(self) -> bool:
         """Whether a response of this status has a body at all (RFC 9112 section 6.3)."""
-        return self.status not in (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED)
+        return self.status not in _BODILESS
 
 
 def values(headers: Headers, name: bytes) -> tuple[bytes, ...]:
@@ -84,58 +90,59 @@ def values(headers: Headers, name: bytes) -> tuple[bytes, ...]:
     return tuple([value for key, value in headers if key == name])  # a list is twice as fast as a generator
 
 
-def check_framing(headers: Headers) -> None:
-    """Refuse a message whose end two readers could see in different places (RFC 9112 section 6.3)."""
+def body_length(headers: Headers) -> int:
+    """The length of the body as `Content-Length` has it, CHUNKED, or UNSTATED where nothing is said of it.
+
+    Refuses a message whose end two readers could see in different places (RFC 9112 section 6.3).
+    """
     lengths = values(headers, b"content-length")
     codings = values(headers, b"transfer-encoding")
-    if len(lengths) > 1 or (lengths and codings):
+    if len(lengths) + len(codings) > 1:
         raise Refused(Reason.HTTP_FRAMING, "more than one statement of the body's length")
-    if lengths and not (lengths[0].isdigit() and lengths[0].isascii()):
-        raise Refused(Reason.HTTP_FRAMING, "content-length")
-    if codings and (len(codings) > 1 or codings[0].lower() != b"chunked"):
+    if lengths:
+        if not lengths[0].isdigit():  # of bytes: ASCII, no sign, no blank
+            raise Refused(Reason.HTTP_FRAMING, "content-length")
+        return int(lengths[0])
+    if codings and codings[0].lower() != b"chunked":
         raise Refused(Reason.HTTP_FRAMING, "transfer-encoding")
+    return CHUNKED if codings else UNSTATED
 
 
-def check_request(target: bytes, headers: Headers) -> None:
-    """The framing rules, a target in origin-form, and exactly one Host (RFC 9112 section 3.2)."""
-    check_framing(headers)
+def check_request(target: bytes, headers: Headers) -> int:
+    """The framing rules, a target in origin-form, and exactly one Host (RFC 9112 section 3.2).
+
+    Returns what `body_length` returns.
+    """
+    length = body_length(headers)
     if not _ORIGIN_FORM.fullmatch(target):
         raise Refused(Reason.HTTP_TARGET, "not a path in origin-form")
     hosts = values(headers, b"host")
     if len(hosts) != 1 or not _HOST.fullmatch(hosts[0]):
         raise Refused(Reason.HTTP_HOST, "exactly one Host is needed")
+    return length
 
 
 def encode_request(request: Request) -> bytes:
     """The request as bytes; framing is ours: one Content-Length."""
     start = b"%s %s HTTP/1.1" % (request.method, request.target)
-    length = (b"content-length", b"%d" % len(request.body))
-    return _block(start, request.headers, (length,)) + request.body
+    length = b"content-length: %d\r\n" % len(request.body)
+    return _block(start, request.headers, length) + request.body
 
 
-def encode_head(head: ResponseHead, *framing: tuple[bytes, bytes]) -> bytes:
-    """The response's head as bytes, `framing` headers last."""
-    return _block(b"HTTP/1.1 %d %s" % (head.status, _phrase(head.status)), head.headers, framing)
+def encode_head(head: ResponseHead, framing: bytes = b"") -> bytes:
+    """The response's head as bytes; `framing` are its last lines, whole."""
+    start = b"HTTP/1.1 %d %s" % (head.status, _PHRASES.get(head.status, b""))
+    return _block(start, head.headers, framing)
 
 
-def _block(start: bytes, headers: Headers, framing: Iterable[tuple[bytes, bytes]]) -> bytes:
+def _block(start: bytes, headers: Headers, framing: bytes) -> bytes:
     """Start line and headers. Framing among `headers` is dropped: a message has one, and it is ours.
 
     Raises ValueError if a value would end its line: what follows would pass for a header or a message.
     """
-    lines = [start]
-    lines += [b"%s: %s" % header for header in headers if header[0] not in _FRAMING]
-    lines += [b"%s: %s" % header for header in framing]
-    lines += [b"", b""]
-    block = b"\r\n".join(lines)
-    ends = len(lines) - 1
+    lines = [b"%s: %s" % header for header in headers if header[0] not in _FRAMING]
+    block = b"\r\n".join((start, *lines, framing))
+    ends = len(lines) + 1 + framing.count(b"\n")
     if block.count(b"\n") != ends or block.count(b"\r") != ends or b"\0" in block:
         raise ValueError("a line break or NUL inside a header")
-    return block
-
-
-def _phrase(status: int) -> bytes:
-    try:
-        return HTTPStatus(status).phrase.encode()
-    except ValueError:
-        return b""
+    return block + b"\r\n"

@@ -4,11 +4,11 @@ import asyncio
 from typing import Final
 
 from spiffe_mcp.http.flow import WriteGate
-from spiffe_mcp.http.messages import Headers, ResponseHead, encode_head
+from spiffe_mcp.http.messages import ResponseHead, encode_head
 
 _LAST_CHUNK: Final = b"0\r\n\r\n"
-_CHUNKED: Final = (b"transfer-encoding", b"chunked")
-_CLOSE: Final = (b"connection", b"close")
+_CHUNKED: Final = b"transfer-encoding: chunked\r\n"
+_CLOSE: Final = b"connection: close\r\n"
 
 
 class Reply:
@@ -41,14 +41,14 @@ class Reply:
     def send_now(self, head: ResponseHead, body: bytes) -> None:
         """As `send`, without waiting for a slow reader: for the last word on a connection."""
         # RFC 9110 section 8.6: no Content-Length in a response that never has a body.
-        length = ((b"content-length", b"%d" % len(body)),) if head.has_body else ()
+        length = b"content-length: %d\r\n" % len(body) if head.has_body else b""
         block = self._begin(head, length)
         self._transport.write(block if self._bodiless else block + body)
         self.finished = True
 
     async def start(self, head: ResponseHead) -> None:
         """The head of a streamed response."""
-        self._transport.write(self._begin(head, (_CHUNKED,) if head.has_body else ()))
+        self._transport.write(self._begin(head, _CHUNKED if head.has_body else b""))
         await self._gate.passable()
 
     async def write(self, chunk: bytes) -> None:
@@ -72,10 +72,10 @@ class Reply:
         self.keep_alive = False
         self.finished = True
 
-    def _begin(self, head: ResponseHead, framing: Headers) -> bytes:
+    def _begin(self, head: ResponseHead, framing: bytes) -> bytes:
         if self.started:
             raise RuntimeError("one request has one response")
-        block = encode_head(head, *framing, *(() if self.keep_alive else (_CLOSE,)))
+        block = encode_head(head, framing if self.keep_alive else framing + _CLOSE)
         self.started = True  # only now: a head that cannot be written has not begun
         self._bodiless = self._bodiless or not head.has_body
         return block

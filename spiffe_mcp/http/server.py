@@ -11,7 +11,6 @@ handler sees them; the service is told, so that it can keep a record.
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any, Final, Protocol, cast
 
@@ -19,6 +18,7 @@ import httptools
 
 from spiffe_mcp.errors import Reason, Refused
 from spiffe_mcp.http.body import Body
+from spiffe_mcp.http.deadline import Deadline
 from spiffe_mcp.http.flow import WriteGate
 from spiffe_mcp.http.load import Load
 from spiffe_mcp.http.messages import Limits, Request, ResponseHead, check_request, values
@@ -78,8 +78,8 @@ class ServerConnection(asyncio.Protocol):
         self._pending: deque[tuple[Request, bool] | Refused] = deque()
         self._early = bytearray()
         self._task: asyncio.Task[None] | None = None
-        self._deadline: asyncio.TimerHandle | None = None
-        self._stalled: asyncio.TimerHandle | None = None
+        self._deadline: Deadline
+        self._stalled: Deadline
         self._deaf = False  # nothing more is read
         self._closing = False  # and nothing more is answered
         self._draining = False  # what is asked already is answered, and that is all
@@ -93,7 +93,8 @@ class ServerConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
-        self._set_deadline(self._limits.idle_timeout)
+        self._deadline, self._stalled = Deadline(), Deadline()
+        self._deadline.set(self._limits.idle_timeout, self._too_slow)
         self._server.opened(self)
 
     def data_received(self, data: bytes) -> None:
@@ -114,8 +115,8 @@ class ServerConnection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  gone is gone
         self._deaf = self._closing = True
         self._server.closed(self)
-        self._set_deadline(None)
-        self._set_stalled(None)
+        self._deadline.close()
+        self._stalled.close()
         self._gate.break_()
         # Now, and not when the garbage collector finds the cycle of parser and connection: it counts objects,
         # and a few cut uploads are few objects and many bytes.
@@ -128,10 +129,10 @@ class ServerConnection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self._gate.close()
-        self._set_stalled(self._limits.write_timeout)
+        self._stalled.set(self._limits.write_timeout, self.abort)
 
     def resume_writing(self) -> None:
-        self._set_stalled(None)
+        self._stalled.clear()
         self._gate.open()
 
     @property
@@ -157,7 +158,7 @@ class ServerConnection(asyncio.Protocol):
         if self._task is None and not self._closing:
             self._close()
         else:
-            self._set_deadline(self._limits.linger_timeout, self.abort)
+            self._deadline.set(self._limits.linger_timeout, self.abort)
 
     def give_way(self) -> None:
         """Close, for another one's sake; no request has come whole."""
@@ -189,7 +190,7 @@ class ServerConnection(asyncio.Protocol):
             elif self._unheard > self._limits.head:
                 self._reject(Refused(Reason.HTTP_HEAD_TOO_LARGE))
             elif was_idle and self._task is None:
-                self._set_deadline(self._limits.read_timeout)
+                self._deadline.set(self._limits.read_timeout, self._too_slow)
 
     def _hold(self, data: bytes) -> None:
         """Keep what comes early: only by reading on while a request is answered do we see a client leave."""
@@ -201,7 +202,8 @@ class ServerConnection(asyncio.Protocol):
     def _read_on(self) -> None:
         """All is answered: take what came early, then wait for more."""
         self._server.idle(self)
-        self._set_deadline(self._limits.idle_timeout if self._idle else self._limits.read_timeout)
+        timeout = self._limits.idle_timeout if self._idle else self._limits.read_timeout
+        self._deadline.set(timeout, self._too_slow)
         early, self._early = bytes(self._early), bytearray()
         if early:
             self._parse(early)
@@ -221,7 +223,10 @@ class ServerConnection(asyncio.Protocol):
     def on_url(self, url: bytes) -> None:
         """A piece of the request target."""
         self._target += url
-        self._count_head(len(url))
+        self._heard(len(url))
+        self._head_bytes += len(url)
+        if self._head_bytes > self._limits.head:
+            raise Refused(Reason.HTTP_HEAD_TOO_LARGE)
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """One whole header line."""
@@ -229,8 +234,11 @@ class ServerConnection(asyncio.Protocol):
             # RFC 9110 section 6.5.1: a trailer must not be taken for a header. Nobody here knows one.
             raise Refused(Reason.HTTP_FRAMING, "trailer")
         self._headers.append((name.lower(), value.rstrip(b" \t")))
-        self._head_bytes += _FIELD
-        self._count_head(len(name) + len(value) + 4)
+        size = len(name) + len(value) + 4
+        self._unheard -= size
+        self._head_bytes += size + _FIELD
+        if self._head_bytes > self._limits.head:
+            raise Refused(Reason.HTTP_HEAD_TOO_LARGE)
 
     def on_headers_complete(self) -> None:
         """The head is whole: refuse now what would only waste a body."""
@@ -241,9 +249,7 @@ class ServerConnection(asyncio.Protocol):
             raise Refused(Reason.HTTP_VERSION, self._parser.get_http_version())
         if self._parser.should_upgrade():
             raise Refused(Reason.HTTP_MALFORMED, "upgrade")
-        check_request(bytes(self._target), headers)
-        length = values(headers, b"content-length")
-        if length and int(length[0]) > self._limits.body:
+        if check_request(self._target, headers) > self._limits.body:
             raise Refused(Reason.HTTP_BODY_TOO_LARGE)
         # Behind an unanswered request it would stand in the wrong place, and RFC 9110 section 10.1.1 lets us
         # omit it.
@@ -265,19 +271,17 @@ class ServerConnection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         """A request is whole: answer it."""
-        request = Request(
-            self._parser.get_method(), bytes(self._target), tuple(self._headers), self._body.whole()
-        )
+        request = Request(self._parser.get_method(), self._target, tuple(self._headers), self._body.whole())
         self._pending.append((request, self._parser.should_keep_alive()))
         self._reset_message()
         if self._task is None:
-            self._set_deadline(None)
+            self._deadline.clear()
             self._server.busy(self)
             self._task = self._server.tasks.create_task(self._serve())
 
     def _reset_message(self) -> None:
         self._idle = True
-        self._target = bytearray()
+        self._target = b""
         self._headers: list[tuple[bytes, bytes]] = []
         self._body = Body()
         self._head_bytes = 0
@@ -285,12 +289,6 @@ class ServerConnection(asyncio.Protocol):
 
     def _heard(self, count: int) -> None:
         self._unheard = max(0, self._unheard - count)
-
-    def _count_head(self, count: int) -> None:
-        self._heard(count)
-        self._head_bytes += count
-        if self._head_bytes > self._limits.head:
-            raise Refused(Reason.HTTP_HEAD_TOO_LARGE)
 
     # -- answering ------------------------------------------------------------------------------------------
 
@@ -366,25 +364,13 @@ class ServerConnection(asyncio.Protocol):
         if self._transport.can_write_eof():
             self._transport.write_eof()
         self._resume_reading()
-        self._set_deadline(self._limits.linger_timeout, self._close)
+        self._deadline.set(self._limits.linger_timeout, self._close)
 
     def _close(self) -> None:
         """Close once everything written has left, or when the client does not take it."""
         self._deaf = self._closing = True
-        self._set_deadline(self._limits.write_timeout, self.abort)
+        self._deadline.set(self._limits.write_timeout, self.abort)
         self._transport.close()
-
-    def _set_deadline(self, seconds: float | None, then: Callable[[], None] | None = None) -> None:
-        if self._deadline is not None:
-            self._deadline.cancel()
-        loop = asyncio.get_running_loop()
-        self._deadline = None if seconds is None else loop.call_later(seconds, then or self._too_slow)
-
-    def _set_stalled(self, seconds: float | None) -> None:
-        if self._stalled is not None:
-            self._stalled.cancel()
-        loop = asyncio.get_running_loop()
-        self._stalled = None if seconds is None else loop.call_later(seconds, self.abort)
 
     def _too_slow(self) -> None:
         if self._idle:

@@ -122,7 +122,11 @@ class TlsSession:
         try:
             while chunk := self._tls.read(_RECORD_BYTES):
                 chunks.append(chunk)
-            self.closed_by_peer = True
+                # Nothing is left to read, and to be told so would cost more than the record did.
+                if not (self._incoming.pending or self._tls.pending()):
+                    break
+            else:
+                self.closed_by_peer = True
         except ssl.SSLWantReadError:
             pass
         except ssl.SSLZeroReturnError:
