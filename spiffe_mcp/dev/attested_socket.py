@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from spiffe_mcp.errors import Reason, Refused
+from spiffe_mcp.mesh.listen import is_stale
 from spiffe_mcp.peer_credentials import PeerCredentials
 
 MAX_CONNECTIONS_PER_USER: Final = 64  # one user's leak must not lock the others out
@@ -161,10 +162,6 @@ def _remove_stale(path: Path) -> None:
         return
     if path.is_symlink() or not path.is_socket():
         raise Refused(Reason.DEV_SOCKET, f"{path}: there, and not a socket")
-    with socket.socket(socket.AF_UNIX) as probe:
-        try:
-            probe.connect(os.fspath(path))
-        except ConnectionRefusedError:
-            path.unlink()
-        else:
-            raise Refused(Reason.DEV_SOCKET, f"{path}: another server listens there")
+    if not is_stale(path):
+        raise Refused(Reason.DEV_SOCKET, f"{path}: another server listens there")
+    path.unlink(missing_ok=True)

@@ -66,18 +66,17 @@ def _remove_own(path: Path, bound: os.stat_result | None) -> None:
         path.unlink(missing_ok=True)
 
 
-def _remove_stale(path: Path) -> None:
-    """Remove a socket that nobody serves. Anything else at that path stays, and binding fails on it.
+def is_stale(path: Path) -> bool:
+    """Whether a socket stands at `path` that nobody serves any more, and that may be removed for a new one.
 
     A misspelt path must not cost a file, and a second agent must not take the callers of the first.
     """
     if not path.is_socket():
-        return
+        return False
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.setblocking(False)  # noqa: FBT003  its one argument
         # Any other answer, a full backlog or a permission that is missing, means that somebody is there.
-        if probe.connect_ex(str(path)) == errno.ECONNREFUSED:
-            path.unlink(missing_ok=True)
+        return probe.connect_ex(str(path)) == errno.ECONNREFUSED
 
 
 def _tcp(address: Address) -> socket.socket:
@@ -96,7 +95,8 @@ def _unix(path: Path, mode: int) -> socket.socket:
     """A socket that has this mode from the beginning. A stale one of an earlier run is replaced."""
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        _remove_stale(path)
+        if is_stale(path):  # anything else stays, and binding fails on it
+            path.unlink(missing_ok=True)
         mask = os.umask(0o777 & ~mode)
         try:
             listener.bind(str(path))
