@@ -1,0 +1,3 @@
+module benchmarks/native
+
+go 1.21
