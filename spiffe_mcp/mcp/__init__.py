@@ -5,7 +5,8 @@
     a refusal: answer_for(refused, id, presumed_era(message)), or unknown_tool(name, id)
 
 Modules, lowest first: `keys`, `message`, `headers`, `era`, `methods`, `call`; `answers`; `sse`, `tools`,
-`answer_filter`; `inventory` (what the ingress itself asks an upstream); `stdio` (lines, and no meaning).
+`capabilities`, `results`, `notifications`, `answer_filter`; `inventory` (what the ingress itself asks an
+upstream); `stdio` (lines, and no meaning).
 """
 
 from spiffe_mcp.mcp.answer_filter import AnswerFilter

@@ -7,10 +7,11 @@ came. Refused, which cuts the stream (fail closed):
   - a response with another ID than the call's: a list of tools that answers no question is how a filter is
     bypassed, and a peer that compares "1" and 1 as equal must not be given the choice;
   - a request of the server's own (sampling, elicitation, roots): not offered;
+  - a result of 2026-07-28 of a type that may not come, or that asks what the client did not declare
+    (`results`);
   - in the JSON form: anything but the one response.
-Notifications pass in a stream. So does what a 2026-07-28 result asks of the client (`input_required`): it is
-part of the answer, and the client's retry is a call of its own, authorised anew. An answer keeps its form:
-JSON stays JSON, a stream stays a stream.
+In a stream, notifications pass that are on the list of their era (`notifications`), and others are left out.
+An answer keeps its form: JSON stays JSON, a stream stays a stream.
 
 This module knows the two forms of an HTTP answer (streamable-http "Sending Messages"), not who called.
 """
@@ -21,8 +22,11 @@ from typing import Final, TypeAlias
 
 from spiffe_mcp.errors import Reason, Refused
 from spiffe_mcp.mcp.call import Call
+from spiffe_mcp.mcp.era import Era
 from spiffe_mcp.mcp.message import MessageId, Notification, Request, Response, parse
-from spiffe_mcp.mcp.sse import Event, SseDecoder, encode
+from spiffe_mcp.mcp.notifications import PASSED
+from spiffe_mcp.mcp.results import check_result
+from spiffe_mcp.mcp.sse import Event, SseDecoder, encode, without_data
 from spiffe_mcp.strict_json import MAX_BYTES
 
 JSON: Final = "application/json"
@@ -39,10 +43,11 @@ class AnswerFilter(ABC):
     JSON-RPC one, or a tool's `isError`).
     """
 
-    __slots__ = ("_id", "_rewrite", "answered", "failed")
+    __slots__ = ("_call", "_id", "_rewrite", "answered", "failed")
 
-    def __init__(self, message_id: MessageId | None, rewrite: Rewrite | None) -> None:
-        self._id = message_id
+    def __init__(self, call: Call | None, rewrite: Rewrite | None) -> None:
+        self._call = call
+        self._id = call.id if call is not None else None
         self._rewrite = rewrite
         self.answered = False
         self.failed = False
@@ -58,10 +63,10 @@ class AnswerFilter(ABC):
         """
         chosen = rewrite if call.action == "tools/list" else None
         if call.id is None or content_type is None:
-            return _NothingFilter(call.id, chosen)
+            return _NothingFilter(call, chosen)
         if media_type(content_type) == EVENT_STREAM:
-            return _StreamFilter(call.id, chosen, max_bytes)
-        return _JsonFilter(call.id, chosen, max_bytes)
+            return _StreamFilter(call, chosen, max_bytes)
+        return _JsonFilter(call, chosen, max_bytes)
 
     @staticmethod
     def for_listening(content_type: str, *, max_bytes: int = MAX_BYTES) -> "AnswerFilter":
@@ -82,7 +87,7 @@ class AnswerFilter(ABC):
         """What may be sent on at the end of the body; raises `Refused` if an answer is owed and is none."""
 
     def _pass(self, data: bytes, max_bytes: int) -> bytes | None:
-        """The bytes to send in place of the message `data`; None if it passes as it came."""
+        """The bytes to send in place of the message `data`, none if it is left out; None: as it came."""
         message = _parse(data, max_bytes)
         if isinstance(message, Request):
             raise Refused(Reason.MCP_SERVER_REQUEST_REFUSED, ascii(message.method))
@@ -90,15 +95,18 @@ class AnswerFilter(ABC):
             return self._pass_notification(message)
         return self._pass_response(message)
 
-    def _pass_notification(self, _message: Notification) -> bytes | None:
-        return None
+    def _pass_notification(self, message: Notification) -> bytes | None:
+        era = self._call.era if self._call is not None else Era.LEGACY
+        return None if message.method in PASSED[era] else b""
 
     def _pass_response(self, response: Response) -> bytes | None:
-        if self._id is None:
+        if self._id is None or self._call is None:
             raise Refused(Reason.MCP_ANSWER_UNEXPECTED, "a response to no call")
         # An error without an ID is about this call, which the upstream could not read; it holds no result.
         if response.id is not None and not _same_id(response.id, self._id):
             raise Refused(Reason.MCP_ANSWER_UNEXPECTED, "a response to another call")
+        if response.result is not None:
+            check_result(self._call, response.result)
         self.answered = True
         self.failed = response.result is None or response.result.get("isError") is True
         return self._rewrite(response) if self._rewrite is not None else None
@@ -109,8 +117,8 @@ class _JsonFilter(AnswerFilter):
 
     __slots__ = ("_body", "_max")
 
-    def __init__(self, message_id: MessageId, rewrite: Rewrite | None, max_bytes: int) -> None:
-        super().__init__(message_id, rewrite)
+    def __init__(self, call: Call, rewrite: Rewrite | None, max_bytes: int) -> None:
+        super().__init__(call, rewrite)
         self._body = bytearray()
         self._max = max_bytes
 
@@ -134,8 +142,8 @@ class _StreamFilter(AnswerFilter):
 
     __slots__ = ("_decoder", "_max")
 
-    def __init__(self, message_id: MessageId | None, rewrite: Rewrite | None, max_bytes: int) -> None:
-        super().__init__(message_id, rewrite)
+    def __init__(self, call: Call | None, rewrite: Rewrite | None, max_bytes: int) -> None:
+        super().__init__(call, rewrite)
         self._decoder = SseDecoder(max_bytes)
         self._max = max_bytes
 
@@ -157,7 +165,9 @@ class _StreamFilter(AnswerFilter):
         if not event.data:
             return event.raw
         replaced = self._pass(event.data, self._max)
-        return event.raw if replaced is None else encode(replaced, event)
+        if replaced is None:
+            return event.raw
+        return encode(replaced, event) if replaced else without_data(event)
 
 
 class _NothingFilter(AnswerFilter):

@@ -50,6 +50,13 @@ class Call:
         return self.subject.arguments
 
     @property
+    def capabilities(self) -> JsonObject:
+        """What the client declares with this very request; nothing in the legacy era, which has sessions."""
+        meta = (self.message.params or {}).get(eras.META)
+        declared = meta.get(eras.CAPABILITIES_KEY) if isinstance(meta, dict) else None
+        return declared if self.era is Era.MODERN and isinstance(declared, dict) else {}
+
+    @property
     def id(self) -> MessageId | None:
         """The ID that an answer echoes; None for a notification, which gets none."""
         return self.message.id if isinstance(self.message, Request) else None

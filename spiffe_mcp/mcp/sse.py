@@ -135,6 +135,16 @@ def encode(data: bytes, template: Event) -> bytes:
     return mark + b"".join((*before, *written, *lines[last + 1 :]))
 
 
+def without_data(event: Event) -> bytes:
+    """The bytes of `event` without what it carries: a reader takes note of its ID, and dispatches nothing.
+
+    Every line ends alike, so that no end can become half of another.
+    """
+    mark = _BOM if event.raw.startswith(_BOM) else b""
+    lines = event.raw.removeprefix(_BOM).splitlines()
+    return mark + b"".join(line + b"\n" for line in lines if not _is_data(line))
+
+
 def _is_data(line: bytes) -> bool:
     return line.rstrip(b"\r\n").partition(b":")[0] == b"data"
 

@@ -265,3 +265,23 @@ def test_listening_takes_a_stream() -> None:
     with pytest.raises(Refused) as refused:
         AnswerFilter.for_listening(JSON)
     assert refused.value.reason is Reason.MCP_ANSWER_TYPE
+
+
+# -- what a server tells, and what its result may be --------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "method", ["notifications/tools/list_changed", "sampling/createMessage", "notifications/made_up"]
+)
+def test_a_notification_that_is_not_on_the_list_is_left_out_and_its_id_is_not(method: str) -> None:
+    stray = b'id: 7\r\nretry: 5\r\ndata: {"jsonrpc":"2.0","method":"%s"}\r\n\r\n' % method.encode()
+    rest = captured.MODERN_STREAM
+    assert filtered(SLOW, STREAM, stray, rest) == b"id: 7\nretry: 5\n\n" + rest
+
+
+def test_a_result_of_an_unknown_type_is_refused_in_both_forms() -> None:
+    body = b'{"jsonrpc":"2.0","id":3,"result":{"resultType":"surprise","content":[]}}'
+    for content_type, document in ((JSON, body), (STREAM, data(body))):
+        with pytest.raises(Refused) as caught:
+            filtered(CALL, content_type, document)
+        assert caught.value.reason is Reason.MCP_RESULT_TYPE

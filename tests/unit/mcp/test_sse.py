@@ -5,7 +5,7 @@ import tracemalloc
 import pytest
 
 from spiffe_mcp.errors import Reason, Refused
-from spiffe_mcp.mcp.sse import Event, SseDecoder, encode
+from spiffe_mcp.mcp.sse import Event, SseDecoder, encode, without_data
 from tests.unit.mcp import captured
 
 STREAMS = [
@@ -153,3 +153,12 @@ def test_the_limit_is_per_event() -> None:
 )
 def test_data_is_replaced_and_nothing_else(template: bytes, data: bytes, encoded: bytes) -> None:
     assert encode(data, Event(template, b"old")) == encoded
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r", b"\r\n"])
+def test_without_its_data_an_event_keeps_its_id_and_dispatches_nothing(end: bytes) -> None:
+    raw = end.join([b"\xef\xbb\xbf: c", b"", b"id: 3", b"data: x", b"event: message", b"data", b"", b""])
+    *_, event = SseDecoder().feed(raw)
+    emptied = without_data(event)
+    assert emptied == b"id: 3\nevent: message\n\n"
+    assert [again.data for again in SseDecoder().feed(emptied)] == [None]

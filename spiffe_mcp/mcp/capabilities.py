@@ -1,0 +1,40 @@
+"""What a client lets a server ask of it: declared with each request of 2026-07-28.
+
+Enters: a client's `capabilities` object. Leaves: the few bits of it that decide what may be asked. Pure.
+"""
+
+from enum import Flag, auto
+
+from spiffe_mcp.strict_json import JsonObject, JsonValue
+
+
+class Capability(Flag):
+    """What may be asked."""
+
+    SAMPLING = auto()
+    SAMPLING_TOOLS = auto()  # sampling with tools (client/sampling "Capabilities")
+    ELICITATION = auto()
+    ELICITATION_URL = auto()  # beside forms (client/elicitation "Capabilities")
+    ROOTS = auto()
+
+
+def declared(capabilities: JsonObject) -> Capability:
+    """What `capabilities` declares.
+
+    Fail closed: what cannot be read, or is spelled otherwise, declares nothing.
+    """
+    found = Capability(0)
+    if _has(capabilities, "sampling"):
+        found |= Capability.SAMPLING
+        found |= Capability.SAMPLING_TOOLS if _has(capabilities.get("sampling"), "tools") else Capability(0)
+    elicitation = capabilities.get("elicitation")
+    if isinstance(elicitation, dict):
+        # An empty object means forms: what the capability said before there were modes.
+        forms = not elicitation or _has(elicitation, "form")
+        found |= Capability.ELICITATION if forms else Capability(0)
+        found |= Capability.ELICITATION_URL if _has(elicitation, "url") else Capability(0)
+    return found | (Capability.ROOTS if _has(capabilities, "roots") else Capability(0))
+
+
+def _has(value: JsonValue, member: str) -> bool:
+    return isinstance(value, dict) and isinstance(value.get(member), dict)
