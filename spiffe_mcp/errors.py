@@ -231,6 +231,8 @@ class Reason(Enum):
     MCP_HEADER_MISMATCH = ("mcp.header_mismatch", HTTPStatus.BAD_REQUEST)
     MCP_VERSION_MISMATCH = ("mcp.version_mismatch", HTTPStatus.BAD_REQUEST)
     MCP_VERSION_UNSUPPORTED = ("mcp.version_unsupported", HTTPStatus.BAD_REQUEST)
+    MCP_ERA_BELOW_MINIMUM = ("mcp.era_below_minimum", HTTPStatus.BAD_REQUEST)
+    MCP_PARAM_HEADER_MISMATCH = ("mcp.param_header_mismatch", HTTPStatus.BAD_REQUEST)
     MCP_METHOD_UNKNOWN = ("mcp.method_unknown", HTTPStatus.NOT_FOUND)
     MCP_REQUEST_WITHOUT_ID = ("mcp.request_without_id", HTTPStatus.BAD_REQUEST)
     MCP_NOTIFICATION_WITH_ID = ("mcp.notification_with_id", HTTPStatus.BAD_REQUEST)

@@ -19,6 +19,7 @@ from spiffe_mcp.config import Section, read_file
 from spiffe_mcp.context import User
 from spiffe_mcp.errors import Reason, Refused
 from spiffe_mcp.identity import AllowedIds, IdPattern, SpiffeId
+from spiffe_mcp.mcp import Era
 from spiffe_mcp.mesh.live import MAX_LIFETIME
 from spiffe_mcp.mesh.routes import Address, EgressRoute, HttpUpstream, ServerName
 
@@ -63,6 +64,7 @@ class ServerConfig:
     name: ServerName
     upstream: HttpUpstream
     manifest: Path
+    minimum_era: Era = Era.LEGACY
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +158,7 @@ def _egress_route(section: Section) -> EgressRoute:
         name=section.value("name", ServerName, "a DNS label"),
         server=section.value("spiffe_id", IdPattern.parse, _PATTERN),
         address=section.value("address", Address.parse, "host:port"),
+        minimum_era=_minimum_era(section),
     )
 
 
@@ -220,7 +223,12 @@ def _server(section: Section) -> ServerConfig:
         name=section.value("name", ServerName, "a DNS label"),
         upstream=section.value("upstream", HttpUpstream.parse, "http://host:port/path"),
         manifest=section.path("manifest"),
+        minimum_era=_minimum_era(section),
     )
+
+
+def _minimum_era(section: Section) -> Era:
+    return section.value("minimum_era", Era, " or ".join(f"'{era.value}'" for era in Era), Era.LEGACY)
 
 
 def _audit(section: Section) -> AuditConfig:

@@ -48,7 +48,7 @@ def _routes(ingress: IngressConfig, now: datetime) -> tuple[IngressRoute, ...]:
 def _route(config: ServerConfig, trust: TrustPolicy, server: SpiffeId, now: datetime) -> IngressRoute:
     with _named(config.manifest):
         manifest = verify_manifest(_read(config.manifest), trust, server, now)
-    return IngressRoute(config.name, config.upstream, manifest)
+    return IngressRoute(config.name, config.upstream, manifest, config.minimum_era)
 
 
 def _policy(ingress: IngressConfig) -> RegoPolicy:

@@ -19,6 +19,7 @@ from spiffe_mcp.mcp.era import (
     Era,
     Revision,
     presumed_era,
+    versions_from,
 )
 from spiffe_mcp.mcp.keys import ExactKeys
 from spiffe_mcp.mcp.message import Message, MessageId, Notification, Request, Response, parse
@@ -50,4 +51,5 @@ __all__ = [
     "read_call",
     "rewrite_tool_list",
     "unknown_tool",
+    "versions_from",
 ]

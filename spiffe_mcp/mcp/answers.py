@@ -1,15 +1,15 @@
 """What a refused caller gets: a refusal in, an HTTP status and a JSON-RPC error out.
 
 The one place where a reason becomes a JSON-RPC code. The caller learns its own mistake and at most a
-reason's code; `detail` stays with the audit record. Two reasons are exceptions, because their detail is
+reason's code; `detail` stays with the audit record. Some reasons are exceptions, because their detail is
 the caller's own word: the tool it named (`MCP_TOOL_UNKNOWN`) and the version it asked for
-(`MCP_VERSION_UNSUPPORTED`).
+(`VersionRefused`).
 
 A tool that is hidden, unsigned, changed or nonexistent is answered by `unknown_tool`: the same bytes for
 all, so that nobody can tell which of these it is.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
@@ -17,7 +17,7 @@ from typing import Final
 import orjson
 
 from spiffe_mcp.errors import Reason, Refused
-from spiffe_mcp.mcp.era import SUPPORTED_VERSIONS, Era
+from spiffe_mcp.mcp.era import Era, VersionRefused
 from spiffe_mcp.mcp.message import MessageId
 
 # JSON-RPC 2.0 section 5.1.
@@ -62,6 +62,10 @@ _BY_REASON: Final[Mapping[Reason, _Error]] = {
     Reason.MCP_HEADER_MISMATCH: _Error(HEADER_MISMATCH, "Header mismatch: a header differs from the body"),
     Reason.MCP_VERSION_MISMATCH: _Error(HEADER_MISMATCH, "Header mismatch: the protocol versions differ"),
     Reason.MCP_VERSION_UNSUPPORTED: _Error(UNSUPPORTED_PROTOCOL_VERSION, "Unsupported protocol version"),
+    Reason.MCP_ERA_BELOW_MINIMUM: _Error(UNSUPPORTED_PROTOCOL_VERSION, "Unsupported protocol version"),
+    Reason.MCP_PARAM_HEADER_MISMATCH: _Error(
+        HEADER_MISMATCH, "Header mismatch: an Mcp-Param header differs from the arguments"
+    ),
     Reason.MCP_METHOD_UNKNOWN: _Error(METHOD_NOT_FOUND, "Method not found"),
     Reason.MCP_TOOL_UNKNOWN: _Error(INVALID_PARAMS, "Unknown tool"),
     Reason.MANIFEST_ARGUMENTS_INVALID: _Error(
@@ -85,20 +89,19 @@ def answer_for(
     era: Era,
     *,
     message: str | None = None,
-    supported: Collection[str] = SUPPORTED_VERSIONS,
 ) -> Answer:
     """The answer to a call that was refused.
 
     `message_id` is the call's ID, None if it has none or could not be read. `message` is what the publisher
-    or the policy wants the caller to read instead of the plain words, `supported` the versions of the route.
+    or the policy wants the caller to read instead of the plain words.
     """
     reason = refused.reason
     if reason is Reason.MCP_TOOL_UNKNOWN:
         return unknown_tool(refused.detail, message_id)
     error = _BY_REASON.get(reason) or _by_status(reason.status)
     data: dict[str, object] | None = {"reason": reason.code}
-    if reason is Reason.MCP_VERSION_UNSUPPORTED:
-        data = {"supported": list(supported), "requested": refused.detail}
+    if isinstance(refused, VersionRefused):
+        data = {"supported": list(refused.supported), "requested": refused.detail}
     elif error.code == INTERNAL_ERROR:
         data = None  # nothing of what went wrong inside or upstream
     return _answer(_status(reason, era), message_id, error.code, message or error.message, data)

@@ -52,6 +52,19 @@ class Revision:
     version: str | None
 
 
+class VersionRefused(Refused):
+    """A version that is not spoken here; `detail` is the caller's own word for it, `supported` what is."""
+
+    def __init__(self, reason: Reason, requested: str, supported: Collection[str]) -> None:
+        super().__init__(reason, requested)
+        self.supported = tuple(supported)
+
+
+def versions_from(minimum: Era) -> tuple[str, ...]:
+    """The versions spoken where no era before `minimum` is."""
+    return MODERN_VERSIONS if minimum is Era.MODERN else SUPPORTED_VERSIONS
+
+
 NEGOTIATING: Final = Revision(Era.LEGACY, None)
 _REVISIONS: Final = {
     **{version: Revision(Era.MODERN, version) for version in MODERN_VERSIONS},
@@ -67,14 +80,15 @@ def decide(
     """The revision that `message` and its headers agree on, if it is one of `supported`.
 
     Raises `Refused`: `MCP_META_MALFORMED`, `MCP_META_MISSING`, `MCP_VERSION_MISMATCH`,
-    `MCP_VERSION_UNSUPPORTED` (its detail is the caller's own word for the version).
+    `MCP_VERSION_UNSUPPORTED`, and `MCP_ERA_BELOW_MINIMUM` for a legacy message where no legacy version is
+    spoken (of both the detail is the caller's own word for the version).
     """
     header = mirrors.get(mcp_headers.VERSION)
     meta = _meta(message.params)
     if meta is None or VERSION_KEY not in meta:
-        revision = _by_header(message, header)
+        revision = _by_header(message, header, supported)
     else:
-        revision = _by_envelope(message, meta, header)
+        revision = _by_envelope(message, meta, header, supported)
     _require_supported(revision, message, supported)
     return revision
 
@@ -86,7 +100,9 @@ def presumed_era(message: Message) -> Era:
     return Era.MODERN if isinstance(meta, dict) and VERSION_KEY in meta else Era.LEGACY
 
 
-def _by_envelope(message: Request | Notification, meta: JsonObject, header: bytes | None) -> Revision:
+def _by_envelope(
+    message: Request | Notification, meta: JsonObject, header: bytes | None, supported: Collection[str]
+) -> Revision:
     """A body that names its version is modern (2026-07-28 basic/index "Per-request protocol fields")."""
     # 1: the header names the same version. Absence disagrees too: it would make the server read legacy.
     version = meta[VERSION_KEY]
@@ -96,20 +112,21 @@ def _by_envelope(message: Request | Notification, meta: JsonObject, header: byte
         raise Refused(Reason.MCP_VERSION_MISMATCH, "header and _meta name different versions")
     # 2: it is a version that is spoken in this way. A legacy version in a modern envelope is not one.
     if version not in MODERN_VERSIONS:
-        raise Refused(Reason.MCP_VERSION_UNSUPPORTED, version[:MAX_SHOWN])
+        raise VersionRefused(Reason.MCP_VERSION_UNSUPPORTED, version[:MAX_SHOWN], supported)
     # 3: the rest of the envelope.
     if isinstance(message, Request):
         _require_capabilities(meta)
     return _REVISIONS[version]
 
 
-def _by_header(message: Request | Notification, header: bytes | None) -> Revision:
+def _by_header(message: Request | Notification, header: bytes | None, supported: Collection[str]) -> Revision:
     """A body without a version is legacy, unless its header claims otherwise."""
     if header is None:
         return NEGOTIATING if message.method == "initialize" else _REVISIONS[ASSUMED_VERSION]
     revision = _REVISIONS.get(header.decode("latin-1"))
     if revision is None:
-        raise Refused(Reason.MCP_VERSION_UNSUPPORTED, header.decode("latin-1")[:MAX_SHOWN])
+        shown = header.decode("latin-1")[:MAX_SHOWN]
+        raise VersionRefused(Reason.MCP_VERSION_UNSUPPORTED, shown, supported)
     if revision.era is Era.MODERN and isinstance(message, Request):
         raise Refused(Reason.MCP_META_MISSING, VERSION_KEY)
     if message.method == "initialize":
@@ -136,11 +153,15 @@ def _require_capabilities(meta: JsonObject) -> None:
 def _require_supported(
     revision: Revision, message: Request | Notification, supported: Collection[str]
 ) -> None:
-    if revision.version is not None:
-        if revision.version not in supported:
-            raise Refused(Reason.MCP_VERSION_UNSUPPORTED, revision.version)
-    elif not any(version in supported for version in LEGACY_VERSIONS):
+    if revision.era is Era.LEGACY and not any(version in supported for version in LEGACY_VERSIONS):
         # 2026-07-28 basic/versioning: a modern-only endpoint answers `initialize` with what it speaks.
-        requested = (message.params or {}).get("protocolVersion")
-        shown = requested[:MAX_SHOWN] if isinstance(requested, str) else ""
-        raise Refused(Reason.MCP_VERSION_UNSUPPORTED, shown)
+        requested = revision.version or _requested(message)
+        raise VersionRefused(Reason.MCP_ERA_BELOW_MINIMUM, requested, supported)
+    if revision.version is not None and revision.version not in supported:
+        raise VersionRefused(Reason.MCP_VERSION_UNSUPPORTED, revision.version, supported)
+
+
+def _requested(message: Request | Notification) -> str:
+    """The version that `initialize` asks for, in the caller's own words."""
+    requested = (message.params or {}).get("protocolVersion")
+    return requested[:MAX_SHOWN] if isinstance(requested, str) else ""

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Final, TypeAlias
 
 from spiffe_mcp.errors import Reason, Refused
-from spiffe_mcp.mcp.headers import encode
+from spiffe_mcp.mcp.headers import Headers, decode, encode
 from spiffe_mcp.strict_json import JsonObject, JsonValue
 
 PREFIX: Final = b"mcp-param-"
@@ -57,6 +57,19 @@ def mirror(headers: Declared, arguments: JsonObject) -> tuple[tuple[bytes, bytes
     """The headers that a call with `arguments` carries. No argument, or null: no header."""
     values = ((name, _value(arguments, path)) for name, path in headers.items())
     return tuple((name, encode(value)) for name, value in values if value is not None)
+
+
+def check_mirrored(headers: Declared, arguments: JsonObject, sent: Headers) -> None:
+    """Return if what was `sent` mirrors `arguments`; headers that are not declared say nothing.
+
+    Raises `Refused(MCP_PARAM_HEADER_MISMATCH)` for one that is missing, too many, or differs. Compared is
+    what a value means: one that needs no encoding may be sent encoded (streamable-http "Value Encoding").
+    """
+    due = {name: decode(value) for name, value in mirror(headers, arguments)}
+    said = {name: decode(value.strip(b" \t")) for name, value in sent if name in headers}
+    if due != said:
+        wrong = min(name for name in due.keys() | said.keys() if due.get(name) != said.get(name))
+        raise Refused(Reason.MCP_PARAM_HEADER_MISMATCH, ascii(wrong.decode("latin-1")[:80]))
 
 
 def _name(path: tuple[str, ...] | None, position: JsonObject) -> bytes:

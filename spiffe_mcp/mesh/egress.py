@@ -17,7 +17,7 @@ from datetime import datetime
 from spiffe_mcp.context import Delegation, User, mint
 from spiffe_mcp.http import Request
 from spiffe_mcp.identity import AllowedIds, SpiffeId
-from spiffe_mcp.mcp import Call
+from spiffe_mcp.mcp import Call, Era, versions_from
 from spiffe_mcp.mesh import headers
 from spiffe_mcp.mesh.hop_binding import hop_binding
 from spiffe_mcp.mesh.reading import check_method, read_body
@@ -45,13 +45,14 @@ class ExchangeIds:
     jti: str
 
 
-def read(request: Request) -> Call | None:
-    """(2) What `request` asks for; None for DELETE, which ends a legacy session and has no body.
+def read(request: Request, minimum: Era = Era.LEGACY) -> Call | None:
+    """(2) What `request` asks for, in no era before `minimum`; None for DELETE, which ends a legacy session.
 
     Raises `Refused`, each rule of `reading` and `mcp` with its own reason.
     """
-    check_method(request)
-    return read_body(request)
+    supported = versions_from(minimum)
+    check_method(request, supported)
+    return read_body(request, supported)
 
 
 def admit(

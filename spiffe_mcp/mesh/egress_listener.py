@@ -108,7 +108,7 @@ class _CallerService:
 
     async def _exchange(self, request: Request, reply: Reply, record: Draft) -> relay.Ending:
         server, limits = self._listener.server_for(request), self._around.limits
-        call, user = egress.read(request), self._listener.user
+        call, user = egress.read(request, server.route.minimum_era), self._listener.user
         recording.note_outbound(record, call, server.route, user, self._around.shown)
         snapshot = await self._caller.snapshot()
         now = self._around.clock()  # after the wait for an identity: what is signed is signed now

@@ -8,7 +8,7 @@ left out and none can come too early. Every phase either grants or raises `Refus
  `authenticate`  3. the context holds for this peer, this audience, this request, now; and was not seen before
                  4. a legacy session is the one that this caller opened for this user
  `select`        5. the tool is in the verified manifest, and its live definition is the signed one
- `decide`        6. the arguments satisfy the signed schema, in its spelling
+ `decide`        6. the arguments satisfy the signed schema, in its spelling, and headers mirror them
                  7. policy is asked
  `permit`        8. it allowed the call: the bytes that were decided on, and no other, may be sent
 
@@ -20,13 +20,14 @@ tool is told that its arguments are wrong.
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Final
 
 from spiffe_mcp.context import InboundHop, VerifiedContext, verify
 from spiffe_mcp.errors import Reason, Refused
 from spiffe_mcp.http import Request
 from spiffe_mcp.http.messages import values
 from spiffe_mcp.manifest import LiveView, Manifest, SignedTool, VerifiedManifest
-from spiffe_mcp.mcp import Call, ExactKeys, Kind
+from spiffe_mcp.mcp import Call, Era, ExactKeys, Kind, param_headers, versions_from
 from spiffe_mcp.mesh import headers
 from spiffe_mcp.mesh.hop_binding import hop_binding
 from spiffe_mcp.mesh.memory import Memory
@@ -44,8 +45,12 @@ from spiffe_mcp.policy import (
     ToolInput,
     UserInput,
 )
+from spiffe_mcp.recent import Recent
 from spiffe_mcp.strict_json import JsonObject
 from spiffe_mcp.tls import Peer
+
+# What a signed schema declares follows from the tool's digest alone.
+_DECLARED: Final[Recent[str, param_headers.Declared]] = Recent(4096)
 
 SESSION_END = (
     "session/end"  # our name for what DELETE does to a legacy session; no method of MCP is called so
@@ -108,9 +113,10 @@ class Permit(metaclass=GrantedOnly):
         return self.decided.selected.authenticated
 
 
-def read(request: Request) -> Inbound:
-    """Steps 1 and 2."""
-    check_method(request)
+def read(request: Request, minimum: Era = Era.LEGACY) -> Inbound:
+    """Steps 1 and 2, for a server that speaks no era before `minimum`."""
+    supported = versions_from(minimum)
+    check_method(request, supported)
     # (1) RFC 9110 section 5.3: a field that may stand only once, and stands twice, has no value.
     contexts = values(request.headers, headers.USER_CONTEXT)
     if not contexts:
@@ -118,7 +124,7 @@ def read(request: Request) -> Inbound:
     if len(contexts) > 1:
         raise Refused(Reason.CONTEXT_MALFORMED, f"{len(contexts)} headers")
     # (2) The same rules as at egress: a peer is no more believed than a workload.
-    return Inbound.granted(request=request, call=read_body(request), header=contexts[0])
+    return Inbound.granted(request=request, call=read_body(request, supported), header=contexts[0])
 
 
 def authenticate(
@@ -165,6 +171,7 @@ def decide(selected: Selected, *, policy: PolicyEngine, environment: str, now: d
         try:
             _check_spelling(selected.tool, question.arguments or {})
             selected.tool.validate_arguments(question.arguments or {})
+            _check_mirrored(selected.tool, selected.authenticated.inbound)
         except Refused as refused:
             raise _as_seen(refused, question, policy) from None
     # (7) Default deny: whatever is no clear permission is a refusal, see `policy.decision`.
@@ -227,6 +234,21 @@ def _check_spelling(tool: SignedTool, arguments: JsonObject) -> None:
     properties = schema.get("properties") if isinstance(schema, dict) else None
     if isinstance(properties, dict):
         ExactKeys(frozenset(properties)).check(arguments)
+
+
+def _check_mirrored(tool: SignedTool, inbound: Inbound) -> None:
+    """Return if the `Mcp-Param-*` headers say what the arguments say; raises `Refused`.
+
+    Which there are is declared in the signed schema. Legacy calls have none that anybody reads.
+    """
+    call, schema = inbound.call, tool.definition["inputSchema"]
+    if call is None or call.era is Era.LEGACY or not isinstance(schema, dict):
+        return
+    declared = _DECLARED.get(tool.digest)
+    if declared is None:
+        declared = _DECLARED.keep(tool.digest, param_headers.declared(schema))
+    if declared:
+        param_headers.check_mirrored(declared, call.arguments or {}, inbound.request.headers)
 
 
 def _as_seen(refused: Refused, question: PolicyInput, policy: PolicyEngine) -> Refused:

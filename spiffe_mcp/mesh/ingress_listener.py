@@ -217,7 +217,7 @@ class _PeerService:
     async def _admit(self, request: Request, server: _Server, record: Draft, now: datetime) -> Permit:
         """The phases of `ingress`, in order; each is noted as soon as it has granted."""
         site, snapshot = self._listener.site, self._around.snapshots.current(now)
-        inbound = ingress.read(request)
+        inbound = ingress.read(request, server.route.minimum_era)
         recording.note_inbound(record, inbound, self._around.shown)
         authenticated = ingress.authenticate(
             inbound, peer=self._peer, snapshot=snapshot, memory=server.memory, now=now

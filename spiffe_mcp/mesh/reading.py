@@ -4,26 +4,38 @@ Enters: a whole HTTP request. Leaves: the `Call` that it is, or None for DELETE,
 Who sent it and whether it may be made is decided elsewhere. Pure.
 """
 
+from collections.abc import Collection
+
 from spiffe_mcp.errors import Reason, Refused
 from spiffe_mcp.http import Request
-from spiffe_mcp.mcp import Call, parse, read_call
+from spiffe_mcp.mcp import LEGACY_VERSIONS, SUPPORTED_VERSIONS, Call, parse, read_call
 from spiffe_mcp.mesh import headers
 
 
-def check_method(request: Request) -> None:
-    """Return for POST, which carries a message, and DELETE; raises `Refused(HTTP_METHOD)`.
+class NotAllowed(Refused):
+    """A method that this endpoint does not have; `allow` are those that it has (RFC 9110 section 10.2.1)."""
 
-    GET would replay answers past the filter.
+    def __init__(self, method: bytes, allow: bytes) -> None:
+        super().__init__(Reason.HTTP_METHOD, method.decode("ascii"))
+        self.allow = allow
+
+
+def check_method(request: Request, supported: Collection[str] = SUPPORTED_VERSIONS) -> None:
+    """Return for POST, which carries a message, and DELETE, where there are sessions; raises `NotAllowed`.
+
+    GET would replay answers past the filter. `supported`: the versions of MCP that are spoken here.
     """
-    if request.method not in (b"POST", b"DELETE"):
-        raise Refused(Reason.HTTP_METHOD, request.method.decode("ascii"))
+    has_sessions = any(version in supported for version in LEGACY_VERSIONS)
+    allowed = (b"POST", b"DELETE") if has_sessions else (b"POST",)
+    if request.method not in allowed:
+        raise NotAllowed(request.method, b", ".join(allowed))
 
 
-def read_body(request: Request) -> Call | None:
+def read_body(request: Request, supported: Collection[str] = SUPPORTED_VERSIONS) -> Call | None:
     """What `request`, of a checked method, asks for; raises `Refused`, each rule with its own reason."""
     # A DELETE has nothing to parse, so it must have nothing that could be forwarded unread either.
     if request.method == b"DELETE":
         headers.check_bodiless(request)
         return None
     headers.check_json(request)
-    return read_call(parse(request.body), request.headers)
+    return read_call(parse(request.body), request.headers, supported)

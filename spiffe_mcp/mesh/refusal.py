@@ -12,6 +12,7 @@ from spiffe_mcp.http import Reply, Request, ResponseHead
 from spiffe_mcp.mcp import Answer, Era, MessageId, answer_for, parse, presumed_era, unknown_tool
 from spiffe_mcp.mcp import Request as McpRequest
 from spiffe_mcp.mesh.ingress import Hidden, PolicyRefused
+from spiffe_mcp.mesh.reading import NotAllowed
 from spiffe_mcp.mesh.relay import Unanswered
 from spiffe_mcp.policy import Visibility
 
@@ -66,7 +67,7 @@ async def answer_refused(refused: Refused, request: Request, reply: Reply) -> No
 def answer(refused: Refused, addressee: Addressee) -> tuple[ResponseHead, bytes]:
     """The response for a caller that was refused; what it may read, and no more."""
     said = _answer(refused, addressee)
-    allow = ((b"allow", b"POST, DELETE"),) if refused.reason is Reason.HTTP_METHOD else ()
+    allow = ((b"allow", refused.allow),) if isinstance(refused, NotAllowed) else ()
     return ResponseHead(said.status, (*_JSON, *allow)), said.body
 
 

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from spiffe_mcp.errors import Reason, Refused
 from spiffe_mcp.identity import IdPattern
 from spiffe_mcp.manifest import VerifiedManifest
+from spiffe_mcp.mcp import Era
 
 _NAME: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 # RFC 1123 section 2.1, and the underscore that container networks allow; `Host` and `htu` carry it as it is.
@@ -71,6 +72,7 @@ class EgressRoute:
     name: ServerName
     server: IdPattern  # with wildcards for the instances of one server that each have an ID of their own
     address: Address
+    minimum_era: Era = Era.LEGACY
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +100,7 @@ class IngressRoute:
     name: ServerName
     upstream: HttpUpstream
     manifest: VerifiedManifest
+    minimum_era: Era = Era.LEGACY
 
 
 def unknown_path(path: bytes) -> Refused:

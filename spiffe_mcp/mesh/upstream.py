@@ -19,7 +19,7 @@ from spiffe_mcp.http import Headers, HttpClient, Request, Response
 from spiffe_mcp.http.client import ClientConnection
 from spiffe_mcp.http.messages import values
 from spiffe_mcp.manifest import LiveView, compare
-from spiffe_mcp.mcp import inventory
+from spiffe_mcp.mcp import Era, inventory
 from spiffe_mcp.mcp.inventory import OutgoingMessage
 from spiffe_mcp.mcp.tools import parse_tool_list
 from spiffe_mcp.mesh import headers
@@ -93,7 +93,8 @@ class Upstream:
             upstream = inventory.parse_discover_result(result)
             session: Headers = ()
         except Refused as refused:
-            if refused.reason is Reason.UPSTREAM_UNREACHABLE:
+            # No silent downgrade: where the legacy era may not be spoken, we do not speak it either.
+            if refused.reason is Reason.UPSTREAM_UNREACHABLE or self.route.minimum_era is Era.MODERN:
                 raise
             upstream, session = await self._initialize()
         try:

@@ -12,6 +12,8 @@ from spiffe_mcp.errors import Reason, Refused
 from spiffe_mcp.http import Request
 from spiffe_mcp.identity import BundleSet
 from spiffe_mcp.manifest import LiveView, compare, statement, verify_manifest
+from spiffe_mcp.mcp import Era
+from spiffe_mcp.mesh import ingress
 from spiffe_mcp.mesh.ingress import Hidden, PolicyRefused
 from spiffe_mcp.mesh.memory import Memory
 from spiffe_mcp.mesh.refusal import Addressee, answer
@@ -39,6 +41,7 @@ from tests.exchange.playbook import (
     legacy,
     message,
     post,
+    refused_by,
     snapshot,
     vouched,
     with_headers,
@@ -678,3 +681,58 @@ def test_a_refusal_by_policy_carries_the_decision() -> None:
     refused: Refused = Ingress().refused(crossed(call("set_alert")))
     assert isinstance(refused, PolicyRefused)
     assert refused.decision.message == "Alerts are not part of your subscription."
+
+
+# -- headers that mirror arguments, and the oldest era that is spoken ---------------------------------------
+
+
+def mirrored_tool() -> JsonObject:
+    region: JsonObject = {"type": "string", "x-mcp-header": "Region"}
+    return {"name": "get_forecast", "inputSchema": {"type": "object", "properties": {"region": region}}}
+
+
+def mirroring() -> Ingress:
+    """An ingress before a server whose signed tool declares `Mcp-Param-Region`."""
+    listed = [mirrored_tool()]
+    envelope = publisher.seal(statement.write(publisher.manifest(listed)), PUBLISHER)
+    trust = publisher.policy(publisher=PUBLISHER)
+    verified = verify_manifest(envelope, trust, publisher.SERVER, NOW)
+    return Ingress(manifest=verified, live=compare(verified.manifest, listed, protocol_version="2026-07-28"))
+
+
+def test_a_call_whose_headers_mirror_its_arguments_goes_on_with_them() -> None:
+    sent = with_headers(call(region="eu"), (b"mcp-param-region", b"eu"), (b"mcp-param-x", b"y"))
+    permit = mirroring().admit(crossed(sent))
+    assert header(permit.request.headers, b"mcp-param-region") == b"eu"
+    assert header(permit.request.headers, b"mcp-param-x") == b"y"
+
+
+@pytest.mark.parametrize("headers", [(), ((b"mcp-param-region", b"us"),)])
+def test_a_call_whose_headers_say_something_else_is_refused(headers: Any) -> None:
+    sent = crossed(with_headers(call(region="eu"), *headers))
+    refused = mirroring().refused(sent)
+    assert refused.reason is Reason.MCP_PARAM_HEADER_MISMATCH
+    head, body = answer(refused, Addressee.of(sent))
+    assert (head.status, json.loads(body)["error"]["code"]) == (400, -32020)
+
+
+def test_whoever_may_not_see_the_tool_is_not_told_of_its_headers() -> None:
+    refused = mirroring().refused(crossed(call(region="eu"), GUEST))
+    assert isinstance(refused, Hidden)
+
+
+def test_a_legacy_call_has_no_mirrors() -> None:
+    arguments = {"name": "get_forecast", "arguments": {"region": "eu"}}
+    sent = crossed(legacy("tools/call", arguments))
+    assert mirroring().admit(sent).request.body == sent.body
+
+
+def test_no_era_before_the_minimum_is_read() -> None:
+    old, new = crossed(legacy("tools/list")), crossed(message("tools/list"))
+    assert ingress.read(new, Era.MODERN).call
+    refused = refused_by(lambda: ingress.read(old, Era.MODERN))
+    assert refused.reason is Reason.MCP_ERA_BELOW_MINIMUM
+    head, body = answer(refused, Addressee.of(old))
+    error = json.loads(body)["error"]
+    assert (head.status, error["code"]) == (400, -32022)
+    assert error["data"] == {"supported": ["2026-07-28"], "requested": "2025-11-25"}

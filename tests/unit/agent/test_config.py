@@ -18,6 +18,7 @@ from spiffe_mcp.agent.identity_config import IdentityConfig
 from spiffe_mcp.audit import Fsync
 from spiffe_mcp.context import User
 from spiffe_mcp.identity import AllowedIds, IdPattern, SpiffeId
+from spiffe_mcp.mcp import Era
 from spiffe_mcp.mesh.routes import Address, EgressRoute, HttpUpstream, ServerName
 from tests.fakes.configuration import complaint, read
 
@@ -414,3 +415,18 @@ def test_what_runs_at_the_end_has_time_or_none(tmp_path: Path, seconds: int) -> 
 def test_no_end_takes_longer_than_an_hour(tmp_path: Path, seconds: str) -> None:
     said = complaint(tmp_path, with_drain(seconds))
     assert "connections.drain: expected whole seconds from 0 to 3600" in said
+
+
+def test_each_server_has_an_oldest_era_of_its_own(tmp_path: Path) -> None:
+    modern = "\n      minimum_era: modern"
+    text = FULL.replace("address: bank.b.test:8443", f"address: bank.b.test:8443{modern}")
+    config = read(tmp_path, text.replace("weather.json", f"weather.json{modern}"))
+    assert config.egress is not None
+    assert [server.minimum_era for server in config.egress.servers] == [Era.MODERN, Era.LEGACY]
+    assert [server.minimum_era for server in config.ingresses[0].servers] == [Era.MODERN]
+
+
+def test_an_era_that_nobody_knows_is_refused(tmp_path: Path) -> None:
+    wrong = FULL.replace("weather.json", "weather.json\n      minimum_era: ancient")
+    said = "agent.yaml:40: ingress.servers[0].minimum_era: expected 'modern' or 'legacy', found 'ancient'"
+    assert complaint(tmp_path, wrong) == said

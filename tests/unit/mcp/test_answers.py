@@ -7,7 +7,7 @@ import pytest
 
 from spiffe_mcp.errors import Reason, Refused
 from spiffe_mcp.mcp.answers import answer_for, unknown_tool
-from spiffe_mcp.mcp.era import Era
+from spiffe_mcp.mcp.era import Era, VersionRefused
 
 RESERVED = range(-32768, -31999)
 DEFINED = {-32700, -32600, -32601, -32602, -32603, -32020, -32022}
@@ -84,9 +84,11 @@ def test_an_unknown_method_is_a_response_in_the_legacy_era() -> None:
     assert json.loads(answer.body)["error"]["code"] == -32601
 
 
-def test_an_unsupported_version_names_the_supported_ones() -> None:
-    refused = Refused(Reason.MCP_VERSION_UNSUPPORTED, "2099-01-01")
-    error = json.loads(answer_for(refused, 1, Era.MODERN, supported=("2026-07-28",)).body)["error"]
+@pytest.mark.parametrize("reason", [Reason.MCP_VERSION_UNSUPPORTED, Reason.MCP_ERA_BELOW_MINIMUM])
+def test_an_unsupported_version_names_the_supported_ones(reason: Reason) -> None:
+    refused = VersionRefused(reason, "2099-01-01", ("2026-07-28",))
+    error = json.loads(answer_for(refused, 1, Era.MODERN).body)["error"]
+    assert error["code"] == -32022
     assert error["data"] == {"supported": ["2026-07-28"], "requested": "2099-01-01"}
 
 

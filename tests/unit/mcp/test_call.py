@@ -92,4 +92,4 @@ def test_a_modern_only_route_refuses_the_legacy_handshake() -> None:
     body, headers = captured.INITIALIZE
     with pytest.raises(Refused) as refused:
         read_call(parse(body), headers, MODERN_VERSIONS)
-    assert refused.value.reason is Reason.MCP_VERSION_UNSUPPORTED
+    assert refused.value.reason is Reason.MCP_ERA_BELOW_MINIMUM

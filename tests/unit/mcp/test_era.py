@@ -11,8 +11,10 @@ from spiffe_mcp.mcp.era import (
     NEGOTIATING,
     Era,
     Revision,
+    VersionRefused,
     decide,
     presumed_era,
+    versions_from,
 )
 from spiffe_mcp.mcp.message import Notification, Request, parse
 from spiffe_mcp.strict_json import JsonObject
@@ -104,12 +106,28 @@ def test_initialize_under_a_modern_header_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
+    ("message", "header"),
+    [
+        pytest.param(request(method="initialize"), None, id="initialize"),
+        pytest.param(request(), None, id="a call without version"),
+        pytest.param(request(), "2025-11-25", id="a legacy call"),
+    ],
+)
+def test_an_era_below_the_minimum_is_refused_and_told_what_is_spoken(
+    message: Request, header: str | None
+) -> None:
+    with pytest.raises(VersionRefused) as refused:
+        decide(message, mirrors(header), versions_from(Era.MODERN))
+    assert (refused.value.reason, refused.value.supported) == (Reason.MCP_ERA_BELOW_MINIMUM, MODERN_VERSIONS)
+
+
+def test_without_a_minimum_every_version_is_spoken() -> None:
+    assert versions_from(Era.LEGACY) == (*MODERN_VERSIONS, *LEGACY_VERSIONS)
+
+
+@pytest.mark.parametrize(
     ("message", "header", "supported"),
     [
-        pytest.param(
-            request(method="initialize"), None, MODERN_VERSIONS, id="initialize on a modern-only route"
-        ),
-        pytest.param(request(), "2025-11-25", MODERN_VERSIONS, id="legacy on a modern-only route"),
         pytest.param(request(), None, ("2025-11-25",), id="no header where 2025-03-26 is not spoken"),
         pytest.param(request(MODERN), "2026-07-28", LEGACY_VERSIONS, id="modern on a legacy-only route"),
     ],

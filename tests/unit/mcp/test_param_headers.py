@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from spiffe_mcp.errors import Reason, Refused
-from spiffe_mcp.mcp.param_headers import declared, mirror
+from spiffe_mcp.mcp.param_headers import check_mirrored, declared, mirror
 
 
 def schema(**properties: Any) -> Any:
@@ -79,3 +79,45 @@ def test_no_value_is_no_header(arguments: Any) -> None:
 @pytest.mark.parametrize("arguments", [{}, {"where": None}, {"where": "here"}, {"where": {}}])
 def test_a_path_that_leads_nowhere_is_no_header(arguments: Any) -> None:
     assert mirror(declared(schema(where=schema(zone=annotated("Zone")))), arguments) == ()
+
+
+REGION = declared(schema(region=annotated("Region"), days=annotated("Days", "integer")))
+NAME = b"mcp-param-region"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sent"),
+    [
+        ({}, []),
+        ({"region": None}, []),
+        ({"region": "eu"}, [(NAME, b"eu")]),
+        ({"region": "eu"}, [(NAME, b" eu\t"), (b"mcp-param-other", b"\xff")]),
+        ({"region": "eu"}, [(NAME, b"=?base64?ZXU=?=")]),
+        ({"region": "\u014csaka", "days": 3}, [(b"mcp-param-days", b"3"), (NAME, b"=?base64?xYxzYWth?=")]),
+    ],
+)
+def test_headers_that_say_what_the_arguments_say_are_mirrors(arguments: Any, sent: Any) -> None:
+    check_mirrored(REGION, arguments, sent)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sent"),
+    [
+        pytest.param({"region": "eu"}, [], id="missing"),
+        pytest.param({"region": "eu"}, [(NAME, b"us")], id="different"),
+        pytest.param({"region": "eu"}, [(NAME, b"EU")], id="another case"),
+        pytest.param({}, [(NAME, b"eu")], id="too many"),
+        pytest.param({"region": None}, [(NAME, b"null")], id="null"),
+        pytest.param({"days": 3}, [(b"mcp-param-days", b"03")], id="another spelling"),
+    ],
+)
+def test_headers_that_say_something_else_are_refused(arguments: Any, sent: Any) -> None:
+    with pytest.raises(Refused) as caught:
+        check_mirrored(REGION, arguments, sent)
+    assert caught.value.reason is Reason.MCP_PARAM_HEADER_MISMATCH
+
+
+def test_a_mirror_that_cannot_be_decoded_is_refused() -> None:
+    with pytest.raises(Refused) as caught:
+        check_mirrored(REGION, {"region": "eu"}, [(NAME, b"=?base64?!?=")])
+    assert caught.value.reason is Reason.MCP_HEADER_MALFORMED

@@ -102,7 +102,7 @@ def test_one_question_too_many_spoils_them_all() -> None:
     assert reason(asking(ROOTS, SAMPLING), of) is Reason.MCP_CAPABILITY_UNDECLARED
 
 
-ANYTHING = {"sampling": {"tools": {}}, "elicitation": {"form": {}, "url": {}}, "roots": {}}
+ANYTHING: dict[str, Any] = {"sampling": {"tools": {}}, "elicitation": {"form": {}, "url": {}}, "roots": {}}
 
 
 @pytest.mark.parametrize(

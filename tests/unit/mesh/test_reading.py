@@ -6,7 +6,8 @@ import pytest
 
 from spiffe_mcp.errors import Reason, Refused
 from spiffe_mcp.http import Request
-from spiffe_mcp.mesh.reading import check_method, read_body
+from spiffe_mcp.mcp import MODERN_VERSIONS
+from spiffe_mcp.mesh.reading import NotAllowed, check_method, read_body
 from tests.exchange.playbook import call, delete
 
 
@@ -15,6 +16,13 @@ def test_other_methods_than_post_and_delete_are_refused(method: bytes) -> None:
     with pytest.raises(Refused) as caught:
         check_method(replace(call(), method=method))
     assert caught.value.reason is Reason.HTTP_METHOD
+
+
+def test_where_there_are_no_sessions_none_can_be_ended() -> None:
+    check_method(call(), MODERN_VERSIONS)
+    with pytest.raises(NotAllowed) as caught:
+        check_method(delete(b"s"), MODERN_VERSIONS)
+    assert (caught.value.reason, caught.value.allow) == (Reason.HTTP_METHOD, b"POST")
 
 
 @pytest.mark.parametrize("request_", [call(), delete(b"s")])

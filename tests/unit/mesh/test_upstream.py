@@ -13,6 +13,7 @@ import pytest
 from spiffe_mcp.errors import Reason, Refused
 from spiffe_mcp.http import Reply, Request, ResponseHead
 from spiffe_mcp.manifest import LiveView, compare
+from spiffe_mcp.mcp import Era
 from spiffe_mcp.mesh import upstream as upstream_module
 from spiffe_mcp.mesh.routes import Address, HttpUpstream, IngressRoute
 from spiffe_mcp.mesh.upstream import MAX_TOOLS, Upstream
@@ -334,3 +335,17 @@ async def test_an_error_in_place_of_a_list_is_a_refusal() -> None:
         await reply.send(ResponseHead(200, (JSON,)), json.dumps(body).encode())
 
     assert await refusal(McpServer(answers={"tools/list": error})) is Reason.MCP_ANSWER_ERROR
+
+
+async def test_where_the_legacy_era_is_below_the_minimum_a_server_is_not_asked_in_it() -> None:
+    """A server, or whoever stands before it, cannot make the mesh go back by answering with an error."""
+    async with serving(McpServer(modern=False)) as there:
+        at = HttpUpstream(Address("127.0.0.1", there.port), "/api/mcp")
+        upstream = Upstream(IngressRoute(NAME, at, MANIFEST, minimum_era=Era.MODERN), recheck=RECHECK)
+        with pytest.raises(Refused) as caught:
+            await upstream.live(NOW)
+        upstream.close()
+        assert caught.value.reason is Reason.MCP_ANSWER_ERROR
+        assert [json.loads(request.body)["method"] for request in there.service.requests] == [
+            "server/discover"
+        ]
