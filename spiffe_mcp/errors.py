@@ -127,6 +127,7 @@ class Reason(Enum):
 
     # -- upstreams and hops: the other end of a call ---------------------------------------------------------
     UPSTREAM_UNREACHABLE = ("upstream.unreachable", HTTPStatus.SERVICE_UNAVAILABLE)
+    UPSTREAM_UNTRUSTED = ("upstream.untrusted", HTTPStatus.SERVICE_UNAVAILABLE)
     UPSTREAM_BROKEN = ("upstream.broken", HTTPStatus.SERVICE_UNAVAILABLE)
     UPSTREAM_TIMEOUT = ("upstream.timeout", HTTPStatus.GATEWAY_TIMEOUT)
 

@@ -27,9 +27,9 @@ from prometheus_client.exposition import choose_encoder
 
 from spiffe_mcp.agent.admin_config import AdminConfig
 from spiffe_mcp.errors import Refused
+from spiffe_mcp.mesh.addresses import Address
 from spiffe_mcp.mesh.listen import listening
 from spiffe_mcp.mesh.origin import check_origin
-from spiffe_mcp.mesh.routes import Address
 
 MAX_CONNECTIONS: Final = 64  # a scraper and a probe need one each
 IDLE_SECONDS: Final = 15.0  # also for whoever connects and says nothing

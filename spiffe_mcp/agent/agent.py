@@ -24,9 +24,9 @@ from spiffe_mcp.agent.telemetry import Telemetry
 from spiffe_mcp.audit import AuditLog
 from spiffe_mcp.http import HttpServer, Limits
 from spiffe_mcp.identity import SpiffeId
+from spiffe_mcp.mesh.addresses import Address
 from spiffe_mcp.mesh.exchange import Surroundings
 from spiffe_mcp.mesh.identity import Snapshots
-from spiffe_mcp.mesh.routes import Address
 
 _LOG: Final = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ reference is `docs/reference/configuration.md`.
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Final, Protocol, TypeVar
@@ -20,8 +20,10 @@ from spiffe_mcp.context import User
 from spiffe_mcp.errors import Reason, Refused
 from spiffe_mcp.identity import AllowedIds, IdPattern, SpiffeId
 from spiffe_mcp.mcp import Era
+from spiffe_mcp.mesh.addresses import Address
 from spiffe_mcp.mesh.live import MAX_LIFETIME
-from spiffe_mcp.mesh.routes import Address, EgressRoute, HttpUpstream, ServerName
+from spiffe_mcp.mesh.routes import EgressRoute, ServerName
+from spiffe_mcp.mesh.targets import HttpUpstream, Target, Trust, parse_target
 
 MAX_RECHECK: Final = 3600  # seconds for which what a server lists may go unseen
 LONGEST_LIFETIME: Final = 86_400  # seconds
@@ -62,7 +64,7 @@ class ServerConfig:
     """One MCP server behind the ingress."""
 
     name: ServerName
-    upstream: HttpUpstream
+    upstream: Target
     manifest: Path
     minimum_era: Era = Era.LEGACY
 
@@ -221,7 +223,7 @@ def _ingress(section: Section, identity: IdentityConfig) -> IngressConfig:
 def _server(section: Section) -> ServerConfig:
     return ServerConfig(
         name=section.value("name", ServerName, "a DNS label"),
-        upstream=section.value("upstream", HttpUpstream.parse, "http://host:port/path"),
+        upstream=_upstream(section),
         manifest=section.path("manifest"),
         minimum_era=_minimum_era(section),
     )
@@ -229,6 +231,18 @@ def _server(section: Section) -> ServerConfig:
 
 def _minimum_era(section: Section) -> Era:
     return section.value("minimum_era", Era, " or ".join(f"'{era.value}'" for era in Era), Era.LEGACY)
+
+
+def _upstream(section: Section) -> Target:
+    target = section.value(
+        "upstream", parse_target, "http://host:port/path, https://host/path or unix:/path/to.sock:/path"
+    )
+    ca_file = section.optional_path("upstream_ca")
+    if ca_file is None:
+        return target
+    if not isinstance(target, HttpUpstream) or target.trust is None:
+        section.refuse("'upstream_ca' is for an upstream of https://")
+    return replace(target, trust=Trust(ca_file))
 
 
 def _audit(section: Section) -> AuditConfig:

@@ -14,13 +14,13 @@ from spiffe_mcp.agent.identities import WorkloadIdentities
 from spiffe_mcp.agent.load import load_site
 from spiffe_mcp.agent.registries import Registries
 from spiffe_mcp.identity import AllowedIds
+from spiffe_mcp.mesh.addresses import Address
 from spiffe_mcp.mesh.attested_listener import AttestedListener
 from spiffe_mcp.mesh.callers import SoleWorkload
 from spiffe_mcp.mesh.egress_listener import EgressListener
 from spiffe_mcp.mesh.exchange import Surroundings
 from spiffe_mcp.mesh.ingress_listener import IngressListener
 from spiffe_mcp.mesh.listen import listening
-from spiffe_mcp.mesh.routes import Address
 from spiffe_mcp.mesh.served_workload import ServedWorkload
 from spiffe_mcp.mesh.workload import MadeWith
 from spiffe_mcp.mesh.workloads import WorkloadLimits, Workloads

@@ -22,7 +22,7 @@ from spiffe_mcp.doctor.diagnosis import Patient, Target, examine, of_config
 from spiffe_mcp.doctor.finding import Check, Finding, Severity, worst
 from spiffe_mcp.errors import Refused
 from spiffe_mcp.identity import IdPattern
-from spiffe_mcp.mesh.routes import Address
+from spiffe_mcp.mesh.addresses import Address
 from spiffe_mcp.strict_json import JsonObject
 
 app: Final = typer.Typer(add_completion=False)

@@ -23,7 +23,7 @@ from spiffe_mcp.dev.federation import (
 )
 from spiffe_mcp.dev.issuance import Entry
 from spiffe_mcp.identity.spiffe_id import SpiffeId, TrustDomain
-from spiffe_mcp.mesh.routes import Address
+from spiffe_mcp.mesh.addresses import Address
 
 
 class EndpointProfile(Enum):

@@ -13,7 +13,7 @@ from tenacity import AsyncRetrying, retry_if_exception, stop_after_delay, wait_r
 
 from spiffe_mcp.errors import Reason, Refused
 from spiffe_mcp.http.client import ClientConnection
-from spiffe_mcp.mesh.routes import Address
+from spiffe_mcp.mesh.addresses import Address
 from spiffe_mcp.mesh.tcp import open_tcp
 
 PATIENCE: Final = 5.0  # seconds for an agent that is not there (yet)

@@ -20,7 +20,7 @@ from spiffe_mcp.errors import Reason, Refused
 from spiffe_mcp.http import HttpServer, Limits, Reply, Request, ResponseHead
 from spiffe_mcp.identity.sources.feed import Feed
 from spiffe_mcp.identity.spiffe_id import SpiffeId
-from spiffe_mcp.mesh.routes import Address
+from spiffe_mcp.mesh.addresses import Address
 from spiffe_mcp.tls.context import load_svid
 
 # A request is a few lines and its answer a few kilobytes: whoever needs more wants something else.

@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 from spiffe_mcp.errors import Reason, Refused
 from spiffe_mcp.identity.spiffe_bundle import SpiffeBundle
 from spiffe_mcp.identity.spiffe_id import SpiffeId, TrustDomain
-from spiffe_mcp.mesh.routes import Address
+from spiffe_mcp.mesh.addresses import Address
 
 DEFAULT_REFRESH: Final = timedelta(minutes=5)  # without a hint (section 4.1)
 MIN_REFRESH: Final = timedelta(seconds=1)  # a hint must not turn a client into a flood

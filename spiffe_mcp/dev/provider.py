@@ -36,7 +36,7 @@ from spiffe_mcp.dev.workload_api import Clock
 from spiffe_mcp.errors import Reason, Refused
 from spiffe_mcp.identity.sources.feed import Feed
 from spiffe_mcp.identity.spiffe_id import TrustDomain
-from spiffe_mcp.mesh.routes import Address
+from spiffe_mcp.mesh.addresses import Address
 
 DEFAULT_SVID_TTL: Final = timedelta(minutes=5)
 DEFAULT_JWT_SVID_TTL: Final = timedelta(seconds=60)

@@ -19,7 +19,7 @@ from spiffe_mcp.errors import Refused
 from spiffe_mcp.identity import IdPattern, TrustDomain
 from spiffe_mcp.identity.state import IdentityState
 from spiffe_mcp.identity.wanted import FirstOffered, Wanted
-from spiffe_mcp.mesh.routes import Address
+from spiffe_mcp.mesh.addresses import Address
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from spiffe_mcp.doctor.finding import Check, Finding, error, ok, warning
 from spiffe_mcp.errors import Reason, Refused
 from spiffe_mcp.identity import AllowedIds, IdPattern
 from spiffe_mcp.identity.state import IdentityState
-from spiffe_mcp.mesh.routes import Address
+from spiffe_mcp.mesh.addresses import Address
 from spiffe_mcp.mesh.tcp import open_tcp
 from spiffe_mcp.tls import Peer, TlsIdentity, TlsProtocol
 

@@ -12,7 +12,7 @@ import aiohttp
 from spiffe_mcp.agent.admin_config import AdminConfig
 from spiffe_mcp.doctor.finding import Check, Finding, error, ok, warning
 from spiffe_mcp.errors import Refused
-from spiffe_mcp.mesh.routes import Address
+from spiffe_mcp.mesh.addresses import Address
 from spiffe_mcp.strict_json import JsonObject, loads_object
 
 ANSWER_SECONDS: Final = 5.0

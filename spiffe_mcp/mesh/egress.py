@@ -73,7 +73,7 @@ def admit(
     # (1) One workload, one SVID: this identity is the caller's, and of nobody else.
     caller = snapshot.valid_at(now).spiffe_id
     # (4) Listed headers pass, and nothing else.
-    bare = headers.forwarded(request, route.address, route.name.path)
+    bare = headers.forwarded(request, str(route.address).encode(), route.name.path)
     # (3) and (5): for this user, by this SVID, to that server, with this request. The list may have become
     # shorter since the handshake.
     AllowedIds((route.server,)).authorize(server)

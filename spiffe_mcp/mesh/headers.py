@@ -12,7 +12,6 @@ from typing import Final
 from spiffe_mcp.errors import Reason, Refused
 from spiffe_mcp.http import Headers, Request
 from spiffe_mcp.http.messages import values
-from spiffe_mcp.mesh.routes import Address
 
 USER_CONTEXT: Final = b"mesh-user-context"
 SESSION_ID: Final = b"mcp-session-id"
@@ -40,10 +39,9 @@ _JSON: Final = re.compile(rb'application/json[ \t]*(;[ \t]*charset=("utf-8"|utf-
 _RESPONSE: Final = frozenset({b"cache-control", b"content-type", b"retry-after"})
 
 
-def forwarded(request: Request, address: Address, path: bytes) -> Request:
-    """`request` as it goes on to `path` at `address`: that Host, listed headers, the same body."""
-    host = (b"host", str(address).encode())
-    return Request(request.method, path, (host, *passed_request(request.headers)), request.body)
+def forwarded(request: Request, host: bytes, path: bytes) -> Request:
+    """`request` as it goes on to `path` at `host`: that Host, listed headers, the same body."""
+    return Request(request.method, path, ((b"host", host), *passed_request(request.headers)), request.body)
 
 
 def passed_request(headers: Headers) -> Headers:

@@ -17,11 +17,11 @@ from spiffe_mcp.errors import Reason, Refused
 from spiffe_mcp.http import HttpClient, Response
 from spiffe_mcp.http.client import ClientConnection, IdleRoom, Lease
 from spiffe_mcp.identity import SpiffeId
+from spiffe_mcp.mesh.addresses import Address
 from spiffe_mcp.mesh.capacity import IDLE
 from spiffe_mcp.mesh.egress import OutboundCall
 from spiffe_mcp.mesh.live import LiveConnections
 from spiffe_mcp.mesh.observer import Observer
-from spiffe_mcp.mesh.routes import Address
 from spiffe_mcp.mesh.snapshot import Snapshot
 from spiffe_mcp.mesh.tcp import open_tcp
 from spiffe_mcp.tls import Authorization, Peer, TlsIdentity, TlsProtocol

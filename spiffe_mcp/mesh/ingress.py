@@ -188,7 +188,7 @@ def permit(decided: Decided, route: IngressRoute) -> Permit:
     if not decided.decision.allow:
         raise PolicyRefused(decided.decision)
     inbound = decided.selected.authenticated.inbound.request
-    request = headers.forwarded(inbound, route.upstream.address, route.upstream.path.encode())
+    request = headers.forwarded(inbound, route.upstream.host, route.upstream.path.encode())
     return Permit.granted(request=request, decided=decided)
 
 

@@ -11,7 +11,7 @@ from typing import Final
 
 from spiffe_mcp.errors import Reason, Refused
 from spiffe_mcp.mesh.accepting import accepting
-from spiffe_mcp.mesh.routes import Address
+from spiffe_mcp.mesh.addresses import Address
 
 _BACKLOG: Final = 1024
 

@@ -40,6 +40,7 @@ EXCEPTIONS = {
     "mesh/exchange.py": "data only",
     "mesh/ingress_listener.py": "needs sockets: tests/integration",
     "mesh/observer.py": "a protocol, without code of its own",
+    "mesh/upstream/inspection.py": "seen by the server: tests/unit/mesh/upstream/test_server.py",
     "policy/engine.py": "a protocol, without code of its own",
     "policy/tokens.py": "seen through what is read off a policy: tests/unit/policy/test_source.py",
 }

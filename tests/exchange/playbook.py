@@ -27,12 +27,14 @@ from spiffe_mcp.identity.state import IdentityState
 from spiffe_mcp.manifest import FileSigner, LiveView, VerifiedManifest, compare, statement, verify_manifest
 from spiffe_mcp.mcp.headers import NAME_KEYS, encode
 from spiffe_mcp.mesh import egress, ingress, recording
+from spiffe_mcp.mesh.addresses import Address
 from spiffe_mcp.mesh.egress import ExchangeIds, OutboundCall
 from spiffe_mcp.mesh.ingress import Permit
 from spiffe_mcp.mesh.memory import Memory
-from spiffe_mcp.mesh.routes import Address, EgressRoute, HttpUpstream, IngressRoute, ServerName
+from spiffe_mcp.mesh.routes import EgressRoute, IngressRoute, ServerName
 from spiffe_mcp.mesh.sessions import Sessions
 from spiffe_mcp.mesh.snapshot import Snapshot
+from spiffe_mcp.mesh.targets import HttpUpstream
 from spiffe_mcp.policy import PolicyEngine, RegoPolicy
 from spiffe_mcp.strict_json import JsonObject
 from spiffe_mcp.tables import LocalTable

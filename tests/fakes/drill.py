@@ -32,7 +32,7 @@ from spiffe_mcp.identity.sources.workload_api import WorkloadApiSource
 from spiffe_mcp.identity.state import IdentityState
 from spiffe_mcp.identity.wanted import ById
 from spiffe_mcp.mesh import recording
-from spiffe_mcp.mesh.routes import Address
+from spiffe_mcp.mesh.addresses import Address
 from tests.fakes.local_client import LocalClient
 from tests.fakes.mcp_client import Plain, call, now
 from tests.fakes.mcp_server import (

@@ -29,7 +29,7 @@ from spiffe_mcp.dev.federation import (
 from spiffe_mcp.dev.issuance import Entry
 from spiffe_mcp.dev.provider import Provider
 from spiffe_mcp.identity import SpiffeId, TrustDomain, X509Svid
-from spiffe_mcp.mesh.routes import Address
+from spiffe_mcp.mesh.addresses import Address
 from tests.fakes.mcp_client import Hop, Plain, now
 from tests.fakes.mcp_server import RecordingServer, serving_mcp
 from tests.fakes.mesh import LIVE, Log, Site, running_agent

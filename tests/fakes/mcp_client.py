@@ -23,7 +23,7 @@ from spiffe_mcp.http.client import ClientConnection, HttpClient
 from spiffe_mcp.http.messages import values
 from spiffe_mcp.identity import BundleSet, SpiffeId, X509Svid
 from spiffe_mcp.identity.state import IdentityState
-from spiffe_mcp.mesh.routes import Address
+from spiffe_mcp.mesh.addresses import Address
 from spiffe_mcp.tls import Peer, TlsIdentity, TlsProtocol
 from tests.fakes import links
 

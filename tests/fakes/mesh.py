@@ -31,7 +31,7 @@ from spiffe_mcp.dev.provider import Provider
 from spiffe_mcp.identity import AllowedIds, IdPattern, SpiffeId, TrustDomain, X509Svid
 from spiffe_mcp.identity.state import IdentityState
 from spiffe_mcp.manifest import FileSigner, Manifest, RiskLevel, in_order, reviewed, sign, statement
-from spiffe_mcp.mesh.routes import Address
+from spiffe_mcp.mesh.addresses import Address
 from spiffe_mcp.tls import TlsIdentity
 from tests.fakes.mcp_client import Hop, Plain, call, now
 from tests.fakes.mcp_server import Message, RecordingServer, serving_mcp, tool

@@ -24,7 +24,7 @@ import pytest
 import yaml
 
 from spiffe_mcp.identity import SpiffeId
-from spiffe_mcp.mesh.routes import Address
+from spiffe_mcp.mesh.addresses import Address
 from tests.fakes import commands, spire
 from tests.fakes.admin import Admin, with_admin
 from tests.fakes.broker import AttestingBroker

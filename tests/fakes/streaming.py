@@ -8,7 +8,7 @@ from typing import Any
 
 from spiffe_mcp.http import Reply
 from spiffe_mcp.http.client import ClientConnection
-from spiffe_mcp.mesh.routes import Address
+from spiffe_mcp.mesh.addresses import Address
 from tests.fakes.mcp_client import Hop, Plain, call
 from tests.fakes.mcp_server import STREAM, Message, event
 from tests.fakes.mesh import Mesh, running_agent

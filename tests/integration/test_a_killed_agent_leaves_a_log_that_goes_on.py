@@ -11,7 +11,7 @@ from typing import Final
 import pytest
 
 from spiffe_mcp.errors import Refused
-from spiffe_mcp.mesh.routes import Address
+from spiffe_mcp.mesh.addresses import Address
 from tests.fakes import commands
 from tests.fakes.commands import Command
 from tests.fakes.mcp_client import Plain, call

@@ -12,7 +12,7 @@ import pytest
 
 from spiffe_mcp.errors import Reason, Refused
 from spiffe_mcp.http import Reply
-from spiffe_mcp.mesh.routes import Address
+from spiffe_mcp.mesh.addresses import Address
 from tests.fakes import commands
 from tests.fakes.admin import Admin, with_admin
 from tests.fakes.commands import Command

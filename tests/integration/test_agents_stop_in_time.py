@@ -8,7 +8,7 @@ import pytest
 
 from spiffe_mcp.errors import Refused
 from spiffe_mcp.http import Reply
-from spiffe_mcp.mesh.routes import Address
+from spiffe_mcp.mesh.addresses import Address
 from tests.fakes import commands
 from tests.fakes.mcp_client import Plain, call
 from tests.fakes.mcp_server import STREAM, Message, event, serving_mcp

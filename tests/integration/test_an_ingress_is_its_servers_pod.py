@@ -17,7 +17,7 @@ from spiffe_mcp.errors import Refused
 from spiffe_mcp.identity import BundleSet
 from spiffe_mcp.identity.sources.reference import KubernetesReference
 from spiffe_mcp.identity.update import Update
-from spiffe_mcp.mesh.routes import Address
+from spiffe_mcp.mesh.addresses import Address
 from tests.fakes.broker import FakeBroker, svid_of
 from tests.fakes.drill import held_open
 from tests.fakes.mcp_client import Hop, call, now

@@ -12,9 +12,9 @@ import yaml
 
 from spiffe_mcp.agent.registries import Registries
 from spiffe_mcp.errors import Reason, Refused
+from spiffe_mcp.mesh.addresses import Address
 from spiffe_mcp.mesh.callers import SoleWorkload
 from spiffe_mcp.mesh.hops import Destination
-from spiffe_mcp.mesh.routes import Address
 from spiffe_mcp.mesh.snapshot import Snapshot
 from tests.fakes import commands
 from tests.fakes.mcp_client import Hop, call

@@ -26,7 +26,7 @@ from spiffe_mcp.dev.issuance import Entry
 from spiffe_mcp.dev.provider import Provider
 from spiffe_mcp.errors import Reason, Refused
 from spiffe_mcp.identity import BundleSet, SpiffeId, TrustDomain, verify_chain
-from spiffe_mcp.mesh.routes import Address
+from spiffe_mcp.mesh.addresses import Address
 from tests.fakes.bundle_endpoints import LOOPBACK, write_web_files
 from tests.fakes.mcp_client import now
 from tests.fakes.mini_ca import MiniCa

@@ -27,7 +27,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from spiffe_mcp.errors import Reason
 from spiffe_mcp.mesh import recording
-from spiffe_mcp.mesh.routes import Address
+from spiffe_mcp.mesh.addresses import Address
 from spiffe_mcp.tls import verification
 from tests.fakes.chains import BER, GOOD, HOSTILE, ID, Make, World
 from tests.fakes.mcp_client import Plain, call, now

@@ -16,6 +16,7 @@ from spiffe_mcp.http import HttpServer, Limits
 from spiffe_mcp.identity import AllowedIds, BundleSet, IdPattern
 from spiffe_mcp.identity.sources.feed import IdentityFeed
 from spiffe_mcp.identity.state import IdentityState
+from spiffe_mcp.mesh.addresses import Address
 from spiffe_mcp.mesh.exchange import Surroundings
 from spiffe_mcp.mesh.hops import Destination, Hops
 from spiffe_mcp.mesh.identity import Snapshots
@@ -23,7 +24,6 @@ from spiffe_mcp.mesh.ingress_listener import IngressListener, Site
 from spiffe_mcp.mesh.listen import listening
 from spiffe_mcp.mesh.live import LiveConnections
 from spiffe_mcp.mesh.observer import Unobserved
-from spiffe_mcp.mesh.routes import Address
 from spiffe_mcp.policy import PolicyEngine
 from tests.fakes.mcp_client import Hop as Client
 from tests.fakes.mcp_client import call, now

@@ -8,7 +8,7 @@ from spiffe_mcp.agent import agent
 from spiffe_mcp.agent.agent import Ready
 from spiffe_mcp.agent.config import load
 from spiffe_mcp.errors import Reason, Refused
-from spiffe_mcp.mesh.routes import Address
+from spiffe_mcp.mesh.addresses import Address
 from tests.fakes.mcp_client import Hop, Plain, call, now
 from tests.fakes.mcp_server import serving_mcp
 from tests.fakes.mesh import (

@@ -6,7 +6,7 @@ import pytest
 
 from spiffe_mcp.http import Request
 from spiffe_mcp.http.messages import values
-from spiffe_mcp.mesh.routes import Address
+from spiffe_mcp.mesh.addresses import Address
 from tests.fakes.mcp_client import Plain, call, with_header, without_header
 from tests.fakes.mesh import PLANNER, Mesh, recording_ingress, running_agent
 

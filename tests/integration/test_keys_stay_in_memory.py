@@ -7,7 +7,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives import serialization
 
 from spiffe_mcp.identity import X509Svid
-from spiffe_mcp.mesh.routes import Address
+from spiffe_mcp.mesh.addresses import Address
 from tests.fakes import commands
 from tests.fakes.mcp_client import Hop, call
 from tests.fakes.mcp_server import serving_mcp

@@ -13,7 +13,7 @@ from typing import Final
 
 from spiffe_mcp.http import Reply
 from spiffe_mcp.http.client import ClientConnection
-from spiffe_mcp.mesh.routes import Address
+from spiffe_mcp.mesh.addresses import Address
 from tests.fakes import commands
 from tests.fakes.mcp_client import Plain, call
 from tests.fakes.mcp_server import STREAM, Message, RecordingServer, event, serving_mcp

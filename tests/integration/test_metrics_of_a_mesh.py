@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from spiffe_mcp.errors import Refused
-from spiffe_mcp.mesh.routes import Address
+from spiffe_mcp.mesh.addresses import Address
 from tests.fakes.admin import Admin, with_admin
 from tests.fakes.mcp_client import Hop, Plain, call
 from tests.fakes.mcp_server import serving_mcp

@@ -12,7 +12,7 @@ from typing import Final, TypeAlias
 import pytest
 
 from spiffe_mcp.errors import Reason
-from spiffe_mcp.mesh.routes import Address
+from spiffe_mcp.mesh.addresses import Address
 from tests.fakes import commands
 from tests.fakes.mcp_client import Answer, Plain, call
 from tests.fakes.mcp_server import serving_mcp

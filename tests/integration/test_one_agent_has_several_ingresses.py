@@ -9,7 +9,7 @@ import yaml
 
 from spiffe_mcp.errors import Reason, Refused
 from spiffe_mcp.identity import SpiffeId
-from spiffe_mcp.mesh.routes import Address
+from spiffe_mcp.mesh.addresses import Address
 from tests.fakes import commands
 from tests.fakes.mcp_client import Hop, call
 from tests.fakes.mcp_server import serving_mcp

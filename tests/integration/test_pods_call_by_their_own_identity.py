@@ -27,13 +27,14 @@ from spiffe_mcp.identity.sources.source import IdentitySource
 from spiffe_mcp.identity.state import IdentityState
 from spiffe_mcp.identity.update import SvidPart, Update
 from spiffe_mcp.identity.wanted import Wanted
+from spiffe_mcp.mesh.addresses import Address
 from spiffe_mcp.mesh.attested_listener import AttestedListener
 from spiffe_mcp.mesh.egress_listener import EgressListener
 from spiffe_mcp.mesh.exchange import Surroundings
 from spiffe_mcp.mesh.identity import Snapshots
 from spiffe_mcp.mesh.listen import listening
 from spiffe_mcp.mesh.observer import Unobserved
-from spiffe_mcp.mesh.routes import Address, EgressRoute, ServerName
+from spiffe_mcp.mesh.routes import EgressRoute, ServerName
 from spiffe_mcp.mesh.workload import MadeWith, WorkloadTimes
 from spiffe_mcp.mesh.workloads import WorkloadLimits, Workloads
 from spiffe_mcp.tls import TlsIdentity

@@ -20,7 +20,7 @@ from spiffe_mcp.http import Reply
 from spiffe_mcp.identity import AllowedIds, Bundle, BundleSet, SpiffeId, TrustDomain, X509Svid
 from spiffe_mcp.identity.spiffe_bundle import SpiffeBundle
 from spiffe_mcp.identity.state import IdentityState
-from spiffe_mcp.mesh.routes import Address
+from spiffe_mcp.mesh.addresses import Address
 from spiffe_mcp.tls import TlsIdentity, TlsSession
 from tests.fakes.federated_mesh import (
     DESK,

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from spiffe_mcp.mesh.routes import Address
+from spiffe_mcp.mesh.addresses import Address
 from tests.fakes.mesh import PLANNER, REVIEWER, SERVER, Site, provider_at, running_agent
 from tests.intermediary.catalogue import EXPOSED, POLICY_HIDES, REFUSAL, SIGNED
 from tests.intermediary.check import Bench, Need

@@ -9,7 +9,7 @@ from pathlib import Path
 from spiffe_mcp.errors import Reason
 from spiffe_mcp.http.messages import encode_request
 from spiffe_mcp.identity import X509Svid
-from spiffe_mcp.mesh.routes import Address
+from spiffe_mcp.mesh.addresses import Address
 from tests.fakes.drill import PATIENCE, Watcher, authorities, mesh_on, signed_by, watching
 from tests.fakes.go_spiffe import GoSpiffe, Program
 from tests.fakes.mcp_client import Plain, call

@@ -26,7 +26,7 @@ from spiffe_mcp.dev.provider import Provider
 from spiffe_mcp.errors import Reason
 from spiffe_mcp.identity import SpiffeId, TrustDomain
 from spiffe_mcp.identity.spiffe_bundle import SpiffeBundle
-from spiffe_mcp.mesh.routes import Address
+from spiffe_mcp.mesh.addresses import Address
 from tests.fakes.bundle_endpoints import LOOPBACK, write_web_files
 from tests.fakes.go_spiffe import GoSpiffe, Program
 from tests.fakes.mini_ca import MiniCa

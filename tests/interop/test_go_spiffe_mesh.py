@@ -12,7 +12,7 @@ from spiffe_mcp.errors import Reason
 from spiffe_mcp.http import Request
 from spiffe_mcp.http.messages import encode_request
 from spiffe_mcp.identity import SpiffeId
-from spiffe_mcp.mesh.routes import Address
+from spiffe_mcp.mesh.addresses import Address
 from tests.fakes.go_spiffe import Event, GoSpiffe, Program
 from tests.fakes.mcp_client import Answer, Plain, call, with_header
 from tests.fakes.mesh import (

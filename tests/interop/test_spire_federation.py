@@ -15,7 +15,7 @@ from spiffe_mcp.dev.issuance import Entry, Issued
 from spiffe_mcp.dev.provider import Provider
 from spiffe_mcp.identity import SpiffeId, TrustDomain, verify_chain
 from spiffe_mcp.identity.spiffe_bundle import SpiffeBundle
-from spiffe_mcp.mesh.routes import Address
+from spiffe_mcp.mesh.addresses import Address
 from tests.fakes.spire_server import SpireServer, running_spire_server
 from tests.fakes.workloads import now
 

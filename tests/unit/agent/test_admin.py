@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry, Gauge
 from spiffe_mcp.agent import admin
 from spiffe_mcp.agent.admin_config import AdminConfig
 from spiffe_mcp.errors import Reason, Refused
-from spiffe_mcp.mesh.routes import Address
+from spiffe_mcp.mesh.addresses import Address
 from tests.fakes.admin import Admin
 
 LOOPBACK = AdminConfig(Address("127.0.0.1", 0))

@@ -7,7 +7,7 @@ import pytest
 from spiffe_mcp.agent.admin_config import AdminConfig, read_admin
 from spiffe_mcp.config import read_file
 from spiffe_mcp.errors import Reason, Refused
-from spiffe_mcp.mesh.routes import Address
+from spiffe_mcp.mesh.addresses import Address
 
 
 def read(folder: Path, text: str) -> AdminConfig:

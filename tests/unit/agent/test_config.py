@@ -19,7 +19,9 @@ from spiffe_mcp.audit import Fsync
 from spiffe_mcp.context import User
 from spiffe_mcp.identity import AllowedIds, IdPattern, SpiffeId
 from spiffe_mcp.mcp import Era
-from spiffe_mcp.mesh.routes import Address, EgressRoute, HttpUpstream, ServerName
+from spiffe_mcp.mesh.addresses import Address
+from spiffe_mcp.mesh.routes import EgressRoute, ServerName
+from spiffe_mcp.mesh.targets import HttpUpstream, Target, Trust, UnixUpstream
 from tests.fakes.configuration import complaint, read
 
 FULL = """\
@@ -263,8 +265,8 @@ WRONG: dict[str, tuple[str, str]] = {
         f"35: ingress.peers[1]: {AN_ID}, * or ** for segments, found",
     ),
     "      upstream: http://127.0.0.1:9000/mcp": (
-        "      upstream: https://127.0.0.1:9000/mcp",
-        "38: ingress.servers[0].upstream: expected http://host:port/path, found",
+        "      upstream: ftp://127.0.0.1:9000/mcp",
+        "38: ingress.servers[0].upstream: expected http://host:port/path, https://host/path or unix:/path",
     ),
     "      manifest: manifests/weather.json": (
         "      manifest:",
@@ -430,3 +432,27 @@ def test_an_era_that_nobody_knows_is_refused(tmp_path: Path) -> None:
     wrong = FULL.replace("weather.json", "weather.json\n      minimum_era: ancient")
     said = "agent.yaml:40: ingress.servers[0].minimum_era: expected 'modern' or 'legacy', found 'ancient'"
     assert complaint(tmp_path, wrong) == said
+
+
+def upstream_of(folder: Path, said: str) -> Target:
+    config = read(folder, FULL.replace("      upstream: http://127.0.0.1:9000/mcp", said))
+    return config.ingresses[0].servers[0].upstream
+
+
+def test_an_upstream_elsewhere_has_the_systems_authorities_or_those_of_a_file(tmp_path: Path) -> None:
+    address = Address("tools.example", 443)
+    text = "      upstream: https://tools.example/mcp"
+    assert upstream_of(tmp_path, text) == HttpUpstream(address, "/mcp", Trust())
+    with_file = f"{text}\n      upstream_ca: ca.pem"
+    assert upstream_of(tmp_path, with_file) == HttpUpstream(address, "/mcp", Trust(tmp_path / "ca.pem"))
+
+
+def test_an_upstream_may_be_a_unix_socket(tmp_path: Path) -> None:
+    assert upstream_of(tmp_path, "      upstream: unix:/s:/mcp") == UnixUpstream(Path("/s"), "/mcp")
+
+
+@pytest.mark.parametrize("target", ["http://127.0.0.1:9000/mcp", "unix:/s:/mcp"])
+def test_authorities_for_what_is_not_asked_for_its_name_are_a_mistake(tmp_path: Path, target: str) -> None:
+    said = f"      upstream: {target}\n      upstream_ca: ca.pem"
+    text = FULL.replace("      upstream: http://127.0.0.1:9000/mcp", said)
+    assert "'upstream_ca' is for an upstream of https://" in complaint(tmp_path, text)

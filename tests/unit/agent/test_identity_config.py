@@ -14,7 +14,7 @@ from spiffe_mcp.agent.identity_config import (
 )
 from spiffe_mcp.identity import AllowedIds, IdPattern, SpiffeId
 from spiffe_mcp.identity.wanted import ByHint
-from spiffe_mcp.mesh.routes import Address
+from spiffe_mcp.mesh.addresses import Address
 from tests.fakes.configuration import complaint, read
 
 UID = "2c48913c-b29f-11e7-9350-020968147796"

@@ -13,7 +13,9 @@ from spiffe_mcp.agent.load import load_site
 from spiffe_mcp.errors import Reason, Refused
 from spiffe_mcp.identity import AllowedIds, SpiffeId
 from spiffe_mcp.manifest import FileSigner
-from spiffe_mcp.mesh.routes import Address, HttpUpstream, ServerName
+from spiffe_mcp.mesh.addresses import Address
+from spiffe_mcp.mesh.routes import ServerName
+from spiffe_mcp.mesh.targets import HttpUpstream
 from tests.exchange.playbook import ENVELOPE, MANIFEST, NOW, PUBLISHER, UPSTREAM
 from tests.fakes import publisher
 

@@ -14,7 +14,7 @@ from spiffe_mcp.dev.federation import HttpsSpiffe, HttpsWeb, ShowsCertificate, S
 from spiffe_mcp.dev.issuance import Entry
 from spiffe_mcp.errors import Reason, Refused
 from spiffe_mcp.identity import SpiffeId, TrustDomain
-from spiffe_mcp.mesh.routes import Address
+from spiffe_mcp.mesh.addresses import Address
 
 A, B, C = TrustDomain("a.test"), TrustDomain("b.test"), TrustDomain("c.test")
 WORKLOAD = "spiffe://a.test/w"

@@ -7,7 +7,7 @@ import pytest
 
 from spiffe_mcp.connect.egress import Egress
 from spiffe_mcp.errors import Reason, Refused
-from spiffe_mcp.mesh.routes import Address
+from spiffe_mcp.mesh.addresses import Address
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from spiffe_mcp.connect.egress import Egress
 from spiffe_mcp.connect.shim import Shim
 from spiffe_mcp.http import HttpClient, Reply, Request, ResponseHead
 from spiffe_mcp.http.messages import values
-from spiffe_mcp.mesh.routes import Address
+from spiffe_mcp.mesh.addresses import Address
 from tests.unit.http.serving import RecordingService, serving, until
 
 Handler: TypeAlias = Callable[[Any, Request, Reply], Awaitable[None]]

@@ -13,7 +13,7 @@ from spiffe_mcp.doctor.peer import tried
 from spiffe_mcp.errors import Refused
 from spiffe_mcp.identity import AllowedIds, BundleSet, IdPattern, SpiffeId, TrustDomain
 from spiffe_mcp.identity.state import IdentityState
-from spiffe_mcp.mesh.routes import Address
+from spiffe_mcp.mesh.addresses import Address
 from spiffe_mcp.tls import TlsIdentity, TlsProtocol
 from tests.fakes.mini_ca import HOUR, MiniCa
 from tests.fakes.workloads import Greeter, greeting, now

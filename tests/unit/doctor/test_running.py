@@ -13,7 +13,7 @@ from spiffe_mcp.doctor import running
 from spiffe_mcp.doctor.finding import Check, Finding, Severity
 from spiffe_mcp.doctor.running import asked
 from spiffe_mcp.errors import Reason, Refused
-from spiffe_mcp.mesh.routes import Address
+from spiffe_mcp.mesh.addresses import Address
 
 ANYWHERE = AdminConfig(Address("127.0.0.1", 0))
 

@@ -5,7 +5,6 @@ import pytest
 from spiffe_mcp.errors import Reason, Refused
 from spiffe_mcp.http import Request
 from spiffe_mcp.mesh.headers import check_bodiless, check_json, forwarded, passed_request, passed_response
-from spiffe_mcp.mesh.routes import Address
 
 REQUEST = {
     b"accept", b"accept-language", b"content-type", b"traceparent", b"tracestate", b"user-agent",
@@ -53,7 +52,7 @@ def test_what_goes_on_has_one_host_of_ours_and_the_bytes_that_came() -> None:
         ((b"host", b"evil"), (b"authorization", b"x"), (b"accept", b"y")),
         b"{} ",
     )
-    assert forwarded(came, Address("::1", 8443), b"/mcp") == Request(
+    assert forwarded(came, b"[::1]:8443", b"/mcp") == Request(
         b"POST", b"/mcp", ((b"host", b"[::1]:8443"), (b"accept", b"y")), b"{} "
     )
 

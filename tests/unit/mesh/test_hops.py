@@ -16,13 +16,14 @@ from spiffe_mcp.http import HttpServer, Limits, Reply, Request, ResponseHead
 from spiffe_mcp.identity import AllowedIds, BundleSet, IdPattern, SpiffeId, X509Svid
 from spiffe_mcp.identity.state import IdentityState
 from spiffe_mcp.mesh import egress
+from spiffe_mcp.mesh.addresses import Address
 from spiffe_mcp.mesh.egress import ExchangeIds, OutboundCall
 from spiffe_mcp.mesh.hops import Destination, Hop, Hops
 from spiffe_mcp.mesh.identity import Snapshots
 from spiffe_mcp.mesh.listen import listening
 from spiffe_mcp.mesh.live import LiveConnections
 from spiffe_mcp.mesh.observer import Unobserved
-from spiffe_mcp.mesh.routes import Address, EgressRoute, ServerName
+from spiffe_mcp.mesh.routes import EgressRoute, ServerName
 from spiffe_mcp.mesh.snapshot import Snapshot
 from spiffe_mcp.tls import Peer, TlsIdentity, TlsProtocol
 from tests.exchange.playbook import ALICE, call

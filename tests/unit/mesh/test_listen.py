@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from spiffe_mcp.errors import Reason, Refused
+from spiffe_mcp.mesh.addresses import Address
 from spiffe_mcp.mesh.listen import Closed, listening
-from spiffe_mcp.mesh.routes import Address
 
 LOOPBACK = Address("127.0.0.1", 0)
 

@@ -8,7 +8,7 @@ import pytest
 
 from spiffe_mcp.errors import Reason, Refused
 from spiffe_mcp.mesh import tcp
-from spiffe_mcp.mesh.routes import Address
+from spiffe_mcp.mesh.addresses import Address
 from spiffe_mcp.mesh.tcp import open_tcp
 
 

@@ -14,9 +14,12 @@ from spiffe_mcp.errors import Reason, Refused
 from spiffe_mcp.http import Reply, Request, ResponseHead
 from spiffe_mcp.manifest import LiveView, compare
 from spiffe_mcp.mcp import Era
-from spiffe_mcp.mesh import upstream as upstream_module
-from spiffe_mcp.mesh.routes import Address, HttpUpstream, IngressRoute
-from spiffe_mcp.mesh.upstream import MAX_TOOLS, Upstream
+from spiffe_mcp.mesh.addresses import Address
+from spiffe_mcp.mesh.routes import IngressRoute
+from spiffe_mcp.mesh.targets import HttpUpstream
+from spiffe_mcp.mesh.upstream import Upstream, inspection
+from spiffe_mcp.mesh.upstream import server as server_module
+from spiffe_mcp.mesh.upstream.inspection import MAX_TOOLS
 from tests.exchange.playbook import MANIFEST, NAME, NOW, Ingress, call, crossed, header
 from tests.fakes import publisher
 from tests.unit.http.serving import RecordingService, serving
@@ -102,15 +105,30 @@ async def test_a_modern_server_is_asked_page_by_page() -> None:
             assert header(request.headers, b"host") == f"127.0.0.1:{reached.port}".encode()
 
 
-async def test_a_legacy_server_is_asked_in_a_session_that_is_ended_again() -> None:
+async def test_a_legacy_server_is_asked_in_a_session_that_is_kept() -> None:
     async with reaching(McpServer(modern=False, session=b"ours")) as reached:
         assert (await reached.upstream.live(NOW)).exposed.keys() == BOTH
         assert reached.asked == [
             "server/discover", "initialize", "notifications/initialized", "tools/list", "tools/list",
-            "DELETE",
         ]  # fmt: skip
+        await reached.upstream.live(NOW + 2 * RECHECK)
+        assert reached.asked[5:] == ["tools/list", "tools/list"]
         in_session = reached.service.requests[2:]
         assert {header(request.headers, b"mcp-session-id") for request in in_session} == {b"ours"}
+
+
+async def test_a_session_that_the_server_has_forgotten_is_opened_anew() -> None:
+    server = McpServer(modern=False, session=b"ours")
+    async with reaching(server) as reached:
+        await reached.upstream.live(NOW)
+
+        async def forgotten(reply: Reply) -> None:
+            server.answers.clear()
+            await reply.send(ResponseHead(404, ()), b"")
+
+        server.answers["tools/list"] = forgotten
+        assert (await reached.upstream.live(NOW + 2 * RECHECK)).exposed.keys() == BOTH
+        assert reached.asked.count("initialize") == 2
 
 
 async def test_a_legacy_server_without_sessions_is_asked_without_one() -> None:
@@ -127,14 +145,19 @@ async def test_a_session_is_ended_after_a_list_that_failed_too() -> None:
         assert reached.asked[-1] == "DELETE"
 
 
-async def test_a_session_that_will_not_end_does_not_spoil_the_list() -> None:
+async def test_a_session_that_will_not_end_is_not_the_reason_that_is_told() -> None:
     async def cut(reply: Reply) -> None:
         reply._transport.abort()
         await asyncio.Event().wait()
 
-    server = McpServer(modern=False, session=b"ours", answers={"DELETE": cut})
+    async def malformed(reply: Reply) -> None:
+        await reply.send(ResponseHead(200, (JSON,)), b"{")
+
+    server = McpServer(modern=False, session=b"ours", answers={"DELETE": cut, "tools/list": malformed})
     async with reaching(server) as reached:
-        assert (await reached.upstream.live(NOW)).exposed.keys() == BOTH
+        with pytest.raises(Refused) as caught:
+            await reached.upstream.live(NOW)
+        assert caught.value.reason is Reason.MCP_ANSWER_MALFORMED
 
 
 async def test_a_server_without_tools_lists_none() -> None:
@@ -180,7 +203,7 @@ async def test_the_answer_is_believed_for_as_long_as_configured(later: timedelta
     async with reaching(McpServer()) as reached:
         await reached.upstream.live(NOW)
         await reached.upstream.live(NOW + later)
-        assert reached.asked.count("server/discover") == questions
+        assert reached.asked.count("tools/list") == questions * 2
 
 
 async def test_one_question_answers_all_who_wait() -> None:
@@ -238,19 +261,19 @@ async def test_what_passes_by_and_is_no_worse_asks_nothing(tools: Any) -> None:
         await reached.upstream.live(NOW)
         reached.upstream.observed(seen(*tools))
         await reached.upstream.live(NOW)
-        assert reached.asked.count("server/discover") == 1
+        assert reached.asked.count("tools/list") == 1
 
 
 async def test_a_clock_that_was_set_back_makes_no_answer_younger() -> None:
     async with reaching(McpServer()) as reached:
         await reached.upstream.live(NOW)
         await reached.upstream.live(NOW - timedelta(days=1))
-        assert reached.asked.count("server/discover") == 2
+        assert reached.asked.count("tools/list") == 4
 
 
 async def test_nobody_waits_for_a_silent_server_longer_than_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Not once for himself and once more for each who asked before him."""
-    monkeypatch.setattr(upstream_module, "TIMEOUT", 0.2)
+    monkeypatch.setattr(server_module, "TIMEOUT", 0.2)
 
     async def never(_: Reply) -> None:
         await asyncio.Event().wait()
@@ -288,13 +311,13 @@ async def test_a_server_that_speaks_no_known_version_is_refused() -> None:
 
 
 async def test_an_answer_without_measure_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(upstream_module, "MAX_ANSWER", 1000)
+    monkeypatch.setattr(inspection, "MAX_ANSWER", 1000)
     pages = [[{**FORECAST, "description": "x" * 2000}]]
     assert await refusal(McpServer(pages=pages)) is Reason.UPSTREAM_BROKEN
 
 
 async def test_an_answer_that_does_not_come_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(upstream_module, "TIMEOUT", 0.05)
+    monkeypatch.setattr(server_module, "TIMEOUT", 0.05)
 
     async def never(_: Reply) -> None:
         await asyncio.Event().wait()
@@ -310,7 +333,7 @@ async def test_a_server_that_is_not_there_is_not_asked_in_another_era() -> None:
     with pytest.raises(Refused) as caught:
         await upstream.live(NOW)
     assert caught.value.reason is Reason.UPSTREAM_UNREACHABLE
-    assert next(upstream._ids) == 2  # one question was asked
+    assert next(upstream._inspection._ids) == 2  # one question was asked
 
 
 async def test_a_permit_is_sent_as_it_is() -> None:

@@ -1,0 +1,74 @@
+"""One server behind an ingress: what was admitted goes there, and what it lists is known.
+
+The answer to the ingress's own question is held against the signed manifest: the result, a `LiveView`, is
+what calls are admitted by. It is never older than `recheck`, and it is asked for anew once something worse
+passes by in the answer to a caller.
+"""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from spiffe_mcp.errors import Reason, Refused
+from spiffe_mcp.http import HttpClient, Response
+from spiffe_mcp.manifest import LiveView, compare
+from spiffe_mcp.mesh.capacity import IDLE
+from spiffe_mcp.mesh.ingress import Permit
+from spiffe_mcp.mesh.routes import IngressRoute
+from spiffe_mcp.mesh.upstream.connect import connector
+from spiffe_mcp.mesh.upstream.inspection import Inspection
+
+TIMEOUT: Final = 30.0  # seconds, for the whole question
+
+
+class Upstream:
+    """One server behind this ingress."""
+
+    def __init__(self, route: IngressRoute, *, recheck: timedelta, idle: int = IDLE) -> None:
+        self.route = route
+        self._recheck = recheck
+        self._client = HttpClient(connector(route.upstream), max_idle=idle)
+        self._inspection = Inspection(route.upstream, self._client.send, route.minimum_era)
+        self._view: LiveView | None = None
+        self._seen_at = datetime.min.replace(tzinfo=UTC)
+        self._asking = asyncio.Lock()
+
+    async def send(self, permit: Permit) -> Response:
+        """Send what was admitted; raises `Refused(UPSTREAM_*)`."""
+        return await self._client.send(permit.request)
+
+    async def live(self, now: datetime) -> LiveView:
+        """What the server lists, seen at most `recheck` ago; raises `Refused` if it cannot be learned."""
+        if (view := self._fresh(now)) is not None:
+            return view
+        try:
+            # The wait for one's turn counts: behind a silent server, each would wait for all before it.
+            async with asyncio.timeout(TIMEOUT), self._asking:  # one question serves all who wait
+                return self._fresh(now) or await self._asked(now)
+        except TimeoutError:
+            raise Refused(Reason.UPSTREAM_TIMEOUT, "tools/list") from None
+
+    def observed(self, view: LiveView) -> None:
+        """A page of tools went by: if it hides one that is exposed, the server is asked before the next call.
+
+        The page itself is not believed. Its caller chose the revision, the language and the cursor that it
+        was asked with, and must not hide by that a tool from everybody else.
+        """
+        if self._view is not None and not self._view.exposed.keys().isdisjoint(view.hidden):
+            self._view = None
+
+    def close(self) -> None:
+        """End all idle connections."""
+        self._client.retire()
+
+    # -- the ingress's own question -------------------------------------------------------------------------
+
+    def _fresh(self, now: datetime) -> LiveView | None:
+        """The view, unless it is too old; or nobody knows how old, because the clock was set back."""
+        return self._view if timedelta() <= now - self._seen_at <= self._recheck else None
+
+    async def _asked(self, now: datetime) -> LiveView:
+        tools, version = await self._inspection.tools()
+        self._view = compare(self.route.manifest.manifest, tools, protocol_version=version)
+        self._seen_at = now
+        return self._view
