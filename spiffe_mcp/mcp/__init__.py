@@ -4,9 +4,9 @@
     an answer: AnswerFilter.for_call(call, content_type, rewrite), then feed(chunk) ... finish()
     a refusal: answer_for(refused, id, presumed_era(message)), or unknown_tool(name, id)
 
-Modules, lowest first: `keys`, `message`, `headers`, `era`, `methods`, `call`; `answers`; `sse`, `tools`,
-`capabilities`, `results`, `notifications`, `answer_filter`; `inventory` (what the ingress itself asks an
-upstream); `stdio` (lines, and no meaning).
+Modules, lowest first: `keys`, `message`, `headers`, `era`, `methods`, `call`; `answers`; `sse`,
+`json_splice`, `caching`, `tools`, `capabilities`, `results`, `notifications`, `answer_filter`; `inventory`
+(what the ingress itself asks an upstream); `stdio` (lines, and no meaning).
 """
 
 from spiffe_mcp.mcp.answer_filter import AnswerFilter

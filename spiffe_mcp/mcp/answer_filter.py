@@ -1,8 +1,8 @@
 """What an upstream answers to one call: chunks in, the bytes that may go to the caller out.
 
 Every message is parsed strictly before a byte of it passes, so that nothing reaches a client that was not
-understood here. To a `tools/list` the answer is rewritten; everything else passes as the exact bytes that
-came. Refused, which cuts the stream (fail closed):
+understood here. A response may be rewritten by whoever knows the caller; everything else passes as the exact
+bytes that came. Refused, which cuts the stream (fail closed):
   - what is not strict JSON, not one JSON-RPC message, or too large;
   - a response with another ID than the call's: a list of tools that answers no question is how a filter is
     bypassed, and a peer that compares "1" and 1 as equal must not be given the choice;
@@ -32,7 +32,7 @@ from spiffe_mcp.strict_json import MAX_BYTES
 JSON: Final = "application/json"
 EVENT_STREAM: Final = "text/event-stream"
 
-# The bytes to send in place of the upstream's page of tools.
+# The bytes to send in place of the upstream's response.
 Rewrite: TypeAlias = Callable[[Response], bytes]
 
 
@@ -54,19 +54,18 @@ class AnswerFilter(ABC):
 
     @staticmethod
     def for_call(
-        call: Call, content_type: str | None, rewrite: Rewrite, *, max_bytes: int = MAX_BYTES
+        call: Call, content_type: str | None, rewrite: Rewrite | None, *, max_bytes: int = MAX_BYTES
     ) -> "AnswerFilter":
         """The filter for the answer to `call`, whose `Content-Type` header is given (None: it has none).
 
-        `rewrite` is used for the response to `tools/list` alone. `max_bytes` bounds a JSON body, and each
+        `rewrite` is None for a response that passes as it came. `max_bytes` bounds a JSON body, and each
         event of a stream. Raises `Refused(MCP_ANSWER_TYPE)`.
         """
-        chosen = rewrite if call.action == "tools/list" else None
         if call.id is None or content_type is None:
-            return _NothingFilter(call, chosen)
+            return _NothingFilter(call, rewrite)
         if media_type(content_type) == EVENT_STREAM:
-            return _StreamFilter(call, chosen, max_bytes)
-        return _JsonFilter(call, chosen, max_bytes)
+            return _StreamFilter(call, rewrite, max_bytes)
+        return _JsonFilter(call, rewrite, max_bytes)
 
     @staticmethod
     def for_listening(content_type: str, *, max_bytes: int = MAX_BYTES) -> "AnswerFilter":

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from spiffe_mcp.errors import Reason, Refused
+from spiffe_mcp.mcp.caching import own
 from spiffe_mcp.mcp.keys import ExactKeys
 from spiffe_mcp.mcp.message import Response
 from spiffe_mcp.strict_json import JsonObject, JsonValue
@@ -58,7 +59,7 @@ def rewrite_tool_list(answer: Response, keep: Keep, *, max_ttl_ms: int) -> bytes
     if answer.result is None:
         return answer.raw
     result: JsonObject = {**answer.result, "tools": _kept(_entries(answer.result), keep)}
-    _keep_private(result, max_ttl_ms)
+    result |= own(result, max_ttl_ms=max_ttl_ms)
     return encode({**answer.envelope, "result": result})
 
 
@@ -92,19 +93,3 @@ def _kept(entries: list[JsonValue], keep: Keep) -> list[JsonValue]:
     times = Counter(map(tool_name, tools))
     offered = (keep(tool) for tool in tools if tool_name(tool) is not None and times[tool_name(tool)] == 1)
     return [definition for definition in offered if definition is not None]
-
-
-def _keep_private(result: JsonObject, max_ttl_ms: int) -> None:
-    """A filtered page is one caller's own (2026-07-28 server/utilities/caching "cacheScope")."""
-    if "ttlMs" not in result and "cacheScope" not in result:
-        return
-    result["cacheScope"] = "private"
-    if "ttlMs" in result:
-        result["ttlMs"] = _lifetime(result["ttlMs"], max_ttl_ms)
-
-
-def _lifetime(ttl: JsonValue, max_ttl_ms: int) -> int | float:
-    # Fail closed: a lifetime that cannot be read is none.
-    if isinstance(ttl, bool) or not isinstance(ttl, (int, float)) or ttl < 0:
-        return 0
-    return min(ttl, max_ttl_ms)

@@ -2,8 +2,8 @@
 
 Enters: the permit of the call, and the head of the answer. Leaves: the filter that its body goes through. A
 list of tools shows the signed copies of those tools that are still what was signed and that policy shows to
-this caller; everything else passes as it came, if it is the answer to this call and nothing else
-(`mcp.AnswerFilter`).
+this caller; what a client might keep is its own, and for a minute at most (`mcp.caching`); everything else
+passes as it came, if it is the answer to this call and nothing else (`mcp.AnswerFilter`).
 """
 
 from collections.abc import Callable, Mapping
@@ -11,13 +11,14 @@ from typing import Final, TypeAlias
 
 from spiffe_mcp.http import ResponseHead
 from spiffe_mcp.manifest import LiveView, compare
-from spiffe_mcp.mcp import AnswerFilter, Call, Response, parse_tool_list, rewrite_tool_list
+from spiffe_mcp.mcp import AnswerFilter, Call, Response, caching, parse_tool_list, rewrite_tool_list
+from spiffe_mcp.mcp.answer_filter import Rewrite
 from spiffe_mcp.mcp.tools import tool_name
 from spiffe_mcp.mesh import relay
 from spiffe_mcp.mesh.ingress import Permit
 from spiffe_mcp.strict_json import JsonObject
 
-MAX_TTL_MS: Final = 60_000  # how long a client may keep a list of tools
+MAX_TTL_MS: Final = 60_000  # how long a client may keep anything
 
 # Told of every page of live tools that goes by, held against the manifest.
 Observer: TypeAlias = Callable[[LiveView], None]
@@ -29,10 +30,16 @@ def filter_for(permit: Permit, head: ResponseHead, observe: Observer) -> relay.F
     if call is None:
         return relay.Nothing()  # a session's end is answered without a body worth reading
 
-    def rewrite(answer: Response) -> bytes:
-        return _listed(answer, call, permit, observe)
+    return AnswerFilter.for_call(call, relay.content_type(head.headers), _rewrite(call, permit, observe))
 
-    return AnswerFilter.for_call(call, relay.content_type(head.headers), rewrite)
+
+def _rewrite(call: Call, permit: Permit, observe: Observer) -> Rewrite | None:
+    """What becomes of the response to `call`; None if it passes as it came."""
+    if call.action == "tools/list":
+        return lambda answer: _listed(answer, call, permit, observe)
+    if call.action in caching.CACHED:
+        return lambda answer: caching.kept_private(answer, max_ttl_ms=MAX_TTL_MS)
+    return None
 
 
 def _listed(answer: Response, call: Call, permit: Permit, observe: Observer) -> bytes:

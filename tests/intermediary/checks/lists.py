@@ -77,6 +77,29 @@ async def a_filtered_page_is_one_callers_own(bench: Bench) -> None:
     assert 0 <= result["ttlMs"] < 3_600_000, "a day is longer than a signature, a policy or a grant lasts"
 
 
+@check(16, "MCP 2026-07-28 server/utilities/caching: private is not shared", Need.POLICY)
+async def whatever_else_may_be_kept_is_one_callers_own_too(bench: Bench) -> None:
+    """Who may ask at all is decided for each caller; a copy that is shared is decided for nobody."""
+    questions = [modern(method) for method in ("server/discover", "prompts/list", "resources/list")]
+    questions += [modern("resources/templates/list"), modern("resources/read", {"uri": "file:///suite"})]
+    for question in questions:
+        method = json.loads(question.body)["method"]
+        with bench.upstream.answering(method, _says(cacheScope="public", ttlMs=86_400_000, x=1.50)):
+            answer = await bench.ask(question)
+        assert answer.result["cacheScope"] == "private", method
+        assert 0 <= answer.result["ttlMs"] < 3_600_000, method
+        assert answer.result["x"] == 1.5
+
+
+def _says(**members: Any) -> Handler:
+    """Answers with these members of the result, and no more than a result needs."""
+
+    async def answer(message: Message, answering: Answering) -> None:
+        await answering.whole(response(message, {"resultType": "complete", **members}))
+
+    return answer
+
+
 @check(17, "RFC 8785; the whole tool object is what was reviewed", *PINNED)
 async def a_definition_that_changed_in_any_member_is_shown_to_nobody(bench: Bench) -> None:
     names = [entry.get("name") for entry in (await bench.lists())["tools"]]

@@ -24,12 +24,8 @@ def only_add(answer: Response) -> bytes:
     )
 
 
-def unused(_answer: Response) -> bytes:
-    raise AssertionError
-
-
 def filtered(call: Call, content_type: str | None, *chunks: bytes) -> bytes:
-    answer = AnswerFilter.for_call(call, content_type, only_add if call is LIST else unused)
+    answer = AnswerFilter.for_call(call, content_type, only_add if call is LIST else None)
     return b"".join([*map(answer.feed, chunks), answer.finish()])
 
 
@@ -45,7 +41,7 @@ def test_a_json_answer_passes_as_it_came(content_type: str) -> None:
 
 
 def test_a_json_answer_leaves_only_when_it_is_whole_and_read() -> None:
-    answer = AnswerFilter.for_call(CALL, JSON, unused)
+    answer = AnswerFilter.for_call(CALL, JSON, None)
     assert answer.feed(captured.MODERN_CALLED[:50]) == b""
     assert answer.feed(captured.MODERN_CALLED[50:]) == b""
     assert not answer.answered
@@ -61,7 +57,7 @@ def test_a_stream_passes_as_it_came(size: int) -> None:
 
 
 def test_each_event_leaves_as_soon_as_it_is_whole() -> None:
-    answer = AnswerFilter.for_call(SLOW, STREAM, unused)
+    answer = AnswerFilter.for_call(SLOW, STREAM, None)
     first, rest = captured.MODERN_STREAM.split(b": ping", 1)
     assert answer.feed(first) == first
     assert answer.feed(b": ping\r\n") == b": ping\r\n"
@@ -107,7 +103,7 @@ def test_an_error_about_an_unread_request_passes() -> None:
     ],
 )
 def test_whether_the_call_failed_is_known(body: bytes, failed: bool) -> None:
-    answer = AnswerFilter.for_call(CALL, STREAM, unused)
+    answer = AnswerFilter.for_call(CALL, STREAM, None)
     answer.feed(data(body))
     assert (answer.answered, answer.failed) == (True, failed)
 
@@ -150,7 +146,7 @@ HOSTILE = [
 
 @pytest.mark.parametrize(("body", "reason"), HOSTILE)
 def test_hostile_json_is_refused_whole(body: bytes, reason: Reason) -> None:
-    answer = AnswerFilter.for_call(CALL, JSON, unused)
+    answer = AnswerFilter.for_call(CALL, JSON, None)
     assert answer.feed(body) == b""
     with pytest.raises(Refused) as refused:
         answer.finish()
@@ -159,7 +155,7 @@ def test_hostile_json_is_refused_whole(body: bytes, reason: Reason) -> None:
 
 @pytest.mark.parametrize(("body", "reason"), HOSTILE)
 def test_a_hostile_event_cuts_the_stream(body: bytes, reason: Reason) -> None:
-    answer = AnswerFilter.for_call(CALL, STREAM, unused)
+    answer = AnswerFilter.for_call(CALL, STREAM, None)
     assert answer.feed(b": ping\n\ndata: ") == b": ping\n\n"
     with pytest.raises(Refused) as refused:
         answer.feed(body + b"\n\n")
@@ -181,7 +177,7 @@ def test_a_page_that_cannot_be_filtered_is_refused() -> None:
 
 
 def test_a_notification_is_not_a_json_answer() -> None:
-    answer = AnswerFilter.for_call(CALL, JSON, unused)
+    answer = AnswerFilter.for_call(CALL, JSON, None)
     answer.feed(b'{"jsonrpc":"2.0","method":"notifications/progress"}')
     with pytest.raises(Refused) as refused:
         answer.finish()
@@ -191,7 +187,7 @@ def test_a_notification_is_not_a_json_answer() -> None:
 @pytest.mark.parametrize("stream", [b"", b": wait\n\n", b"data: " + captured.MODERN_CALLED])
 def test_a_stream_that_ends_before_its_answer_is_cut(stream: bytes) -> None:
     """Nobody can ask for the rest; and an event that the end cut off is none."""
-    answer = AnswerFilter.for_call(CALL, STREAM, unused)
+    answer = AnswerFilter.for_call(CALL, STREAM, None)
     answer.feed(stream)
     with pytest.raises(Refused) as caught:
         answer.finish()
@@ -199,7 +195,7 @@ def test_a_stream_that_ends_before_its_answer_is_cut(stream: bytes) -> None:
 
 
 def test_a_json_body_over_the_limit_is_refused_as_it_comes() -> None:
-    answer = AnswerFilter.for_call(CALL, JSON, unused, max_bytes=10)
+    answer = AnswerFilter.for_call(CALL, JSON, None, max_bytes=10)
     answer.feed(b"x" * 10)
     with pytest.raises(Refused) as refused:
         answer.feed(b"x")
@@ -207,7 +203,7 @@ def test_a_json_body_over_the_limit_is_refused_as_it_comes() -> None:
 
 
 def test_an_event_over_the_limit_is_refused_as_it_comes() -> None:
-    answer = AnswerFilter.for_call(CALL, STREAM, unused, max_bytes=10)
+    answer = AnswerFilter.for_call(CALL, STREAM, None, max_bytes=10)
     with pytest.raises(Refused) as refused:
         answer.feed(b"data: xxxxx")
     assert refused.value.reason is Reason.SSE_TOO_LARGE
@@ -225,7 +221,7 @@ def test_an_event_over_the_limit_is_refused_as_it_comes() -> None:
 )
 def test_other_forms_are_refused(content_type: str) -> None:
     with pytest.raises(Refused) as refused:
-        AnswerFilter.for_call(CALL, content_type, unused)
+        AnswerFilter.for_call(CALL, content_type, None)
     assert refused.value.reason is Reason.MCP_ANSWER_TYPE
 
 
@@ -233,7 +229,7 @@ def test_other_forms_are_refused(content_type: str) -> None:
 def test_a_notification_is_answered_by_nothing(content_type: str | None) -> None:
     assert filtered(NOTIFICATION, content_type, b"", b"") == b""
     with pytest.raises(Refused) as refused:
-        AnswerFilter.for_call(NOTIFICATION, content_type, unused).feed(b"{")
+        AnswerFilter.for_call(NOTIFICATION, content_type, None).feed(b"{")
     assert refused.value.reason is Reason.MCP_ANSWER_UNEXPECTED
 
 

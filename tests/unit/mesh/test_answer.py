@@ -78,6 +78,26 @@ def test_the_rest_of_the_page_stays_but_is_the_callers_own() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    "asked",
+    [message("server/discover"), message("resources/read", {"uri": "file:///a"})],
+    ids=["discover", "read"],
+)
+def test_whatever_a_client_may_keep_is_its_own_and_not_for_long(asked: Request) -> None:
+    passing = filter_for(Ingress().admit(crossed(asked)), ResponseHead(200, JSON), unseen)
+    body = b'{"jsonrpc":"2.0","id":1, "result":{"n":1.50,"ttlMs":86400000 ,"cacheScope":"public"}}'
+    expected = body.replace(b"86400000", b"%d" % MAX_TTL_MS).replace(b"public", b"private")
+    assert passing.feed(body) + passing.finish() == expected
+
+
+def test_what_is_not_for_keeping_passes_as_it_came() -> None:
+    passing = filter_for(
+        Ingress().admit(crossed(message("prompts/get", {"name": "a"}))), ResponseHead(200, JSON), unseen
+    )
+    body = b'{"jsonrpc":"2.0","id":1, "result":{"ttlMs":86400000 ,"cacheScope":"public"}}'
+    assert passing.feed(body) + passing.finish() == body
+
+
 def test_an_error_for_a_list_passes() -> None:
     passing = filter_for(Ingress().admit(LISTING), ResponseHead(200, JSON), unseen)
     error = b'{"jsonrpc":"2.0","id":1,"error":{"code":-32603,"message":"no"}}'
