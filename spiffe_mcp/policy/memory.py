@@ -3,8 +3,8 @@
 Enters: the part of an input document that a policy can see, and what was decided. Leaves: the decision, for a
 part that was seen before. This is sound because a policy decides by nothing else: of `input` it reads what
 its projection holds, `data` is compiled in, and `source.FUNCTIONS` has no clock, no randomness, no network
-and no environment. A policy that reads the arguments, or the time to the second, meets no question twice and
-gains nothing.
+and no environment. A policy that reads the time to the second, or of the arguments more than `likeness` can
+put in a few words, meets no question twice and gains nothing.
 
 What ends it: the policy. A memory belongs to one compiled policy and goes with it when another is put in
 force, so no decision outlives the text that made it. Nothing else can: a permission that was withdrawn from a
@@ -14,12 +14,11 @@ Pure.
 """
 
 import marshal
-from typing import Final
+from typing import Any, Final
 
 from spiffe_mcp.errors import Reason
 from spiffe_mcp.policy.decision import Decision
 from spiffe_mcp.recent import Recent
-from spiffe_mcp.strict_json import JsonObject
 
 CAPACITY: Final = 1024  # questions
 MAX_KEY_BYTES: Final = 2048
@@ -47,7 +46,7 @@ class DecisionMemory:
             self._decisions.keep(key, decision)
 
 
-def key_of(visible: JsonObject) -> bytes | None:
+def key_of(visible: dict[str, Any]) -> bytes | None:
     """Octets that no other question has, types included; None for one that is too large to be remembered.
 
     Python's own format, because it can be read back: no two values are written alike. In JSON, true to its

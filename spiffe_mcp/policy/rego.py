@@ -24,6 +24,7 @@ from spiffe_mcp.policy import conversion
 from spiffe_mcp.policy.conversion import Projection
 from spiffe_mcp.policy.decision import Decision
 from spiffe_mcp.policy.input import PolicyInput
+from spiffe_mcp.policy.likeness import Likeness
 from spiffe_mcp.policy.memory import DecisionMemory, key_of
 from spiffe_mcp.policy.ordering import Comparison, comparisons_in
 from spiffe_mcp.policy.source import PACKAGE, read_modules
@@ -48,18 +49,29 @@ class _Compiled:
     engine: Interpreter
     bundle: Bundle
     reads: Projection
+    likeness: Likeness
     comparisons: tuple[Comparison, ...]
 
 
 class RegoPolicy:
     """A policy, compiled once. Implements `PolicyEngine`."""
 
-    __slots__ = ("_bundle", "_comparisons", "_decisions", "_engine", "_projection", "digest", "version")
+    __slots__ = (
+        "_bundle",
+        "_comparisons",
+        "_decisions",
+        "_engine",
+        "_likeness",
+        "_projection",
+        "digest",
+        "version",
+    )
 
     def __init__(self, compiled: _Compiled, version: str, digest: str) -> None:
         self._engine = compiled.engine
         self._bundle = compiled.bundle
         self._projection = compiled.reads
+        self._likeness = compiled.likeness
         self._comparisons = compiled.comparisons
         self._decisions = DecisionMemory()
         self.version: Final = version
@@ -88,6 +100,7 @@ class RegoPolicy:
             engine=engine,
             bundle=_build(engine, modules, data),
             reads=Projection.onto(path for module in read for path in module.reads),
+            likeness=Likeness.among(read),
             comparisons=tuple(found for module in read for found in comparisons_in(module, data)),
         )
         digest = _digest(modules, data)
@@ -105,8 +118,8 @@ class RegoPolicy:
     def evaluate(self, document: JsonObject) -> Decision:
         """As `decide`, for an input document that is already built."""
         visible = self._projection.of(document)
-        # A question that looks the same to this policy has the same answer (`memory`).
-        key = key_of(visible)
+        # A question that looks the same to this policy has the same answer (`memory`, `likeness`).
+        key = key_of(self._likeness.of(visible))
         decision = self._decisions.get(key)
         if decision is None:
             decision = self._decided(visible)

@@ -84,7 +84,7 @@ def _read(name: str, tokens: tuple[Token, ...]) -> Module:
     package = _package(tokens)
     if not package:
         raise invalid(name, 1, "no package")
-    return Module(name, tokens, package, frozenset(_heads(tokens)), frozenset(_reads(tokens)))
+    return Module(name, tokens, package, frozenset(_heads(tokens)), frozenset(reads_in(tokens)))
 
 
 def _package(tokens: tuple[Token, ...]) -> str:
@@ -108,8 +108,8 @@ def _heads(tokens: tuple[Token, ...]) -> Iterator[str]:
             yield token.text.split(".")[0]
 
 
-def _reads(tokens: tuple[Token, ...]) -> Iterator[tuple[str, ...]]:
-    """Paths below `input`; the empty path is all of it, e.g. where `input` stands alone."""
+def reads_in(tokens: tuple[Token, ...]) -> Iterator[tuple[str, ...]]:
+    """Paths below `input`, as often as they stand there; the empty path is all of it, `input` alone."""
     for token in tokens:
         first, *path = token.text.split(".") if token.kind == "name" else [""]
         if first == "input":
