@@ -1,12 +1,12 @@
 """JSON-RPC and MCP: messages, eras, server-sent events, list pages, error answers. Pure.
 
     a call:    parse(body) -> read_call(message, headers) -> Call, whose `raw` is what may be forwarded
-    an answer: AnswerFilter.for_call(call, content_type, rewrite), then feed(chunk) ... finish()
+    an answer: AnswerFilter.of(content_type, CallJudge(call, ...)), then feed(chunk) ... finish()
     a refusal: answer_for(refused, id, presumed_era(message)), or unknown_tool(name, id)
 
 Modules, lowest first: `keys`, `message`, `headers`, `era`, `methods`, `call`; `answers`; `sse`,
-`json_splice`, `caching`, `tools`, `capabilities`, `results`, `notifications`, `answer_filter`; `inventory`
-(what the ingress itself asks an upstream); `stdio` (lines, and no meaning).
+`json_splice`, `caching`, `tools`, `capabilities`, `results`, `notifications`, `judge`, `answer_filter`;
+`inventory` (what the ingress itself asks an upstream); `stdio` (lines, and no meaning).
 """
 
 from spiffe_mcp.mcp.answer_filter import AnswerFilter
@@ -21,6 +21,7 @@ from spiffe_mcp.mcp.era import (
     presumed_era,
     versions_from,
 )
+from spiffe_mcp.mcp.judge import CallJudge, Judge, Rewrite
 from spiffe_mcp.mcp.keys import ExactKeys
 from spiffe_mcp.mcp.message import Message, MessageId, Notification, Request, Response, parse
 from spiffe_mcp.mcp.methods import Kind, Subject
@@ -33,8 +34,10 @@ __all__ = [
     "Answer",
     "AnswerFilter",
     "Call",
+    "CallJudge",
     "Era",
     "ExactKeys",
+    "Judge",
     "Kind",
     "Message",
     "MessageId",
@@ -42,6 +45,7 @@ __all__ = [
     "Request",
     "Response",
     "Revision",
+    "Rewrite",
     "Subject",
     "ToolListPage",
     "answer_for",

@@ -7,15 +7,27 @@ passes as it came, if it is the answer to this call and nothing else (`mcp.Answe
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Final, TypeAlias
 
 from spiffe_mcp.http import ResponseHead
 from spiffe_mcp.manifest import LiveView, compare
-from spiffe_mcp.mcp import AnswerFilter, Call, Response, caching, parse_tool_list, rewrite_tool_list
-from spiffe_mcp.mcp.answer_filter import Rewrite
+from spiffe_mcp.mcp import (
+    AnswerFilter,
+    Call,
+    CallJudge,
+    Response,
+    Rewrite,
+    caching,
+    parse_tool_list,
+    rewrite_tool_list,
+)
+from spiffe_mcp.mcp.answer_filter import NothingFilter
 from spiffe_mcp.mcp.tools import tool_name
 from spiffe_mcp.mesh import relay
 from spiffe_mcp.mesh.ingress import Permit
+from spiffe_mcp.mesh.memory import Memory
 from spiffe_mcp.strict_json import JsonObject
 
 MAX_TTL_MS: Final = 60_000  # how long a client may keep anything
@@ -24,13 +36,24 @@ MAX_TTL_MS: Final = 60_000  # how long a client may keep anything
 Observer: TypeAlias = Callable[[LiveView], None]
 
 
-def filter_for(permit: Permit, head: ResponseHead, observe: Observer) -> relay.Filter:
+@dataclass(frozen=True, slots=True)
+class Behind:
+    """What an answer is judged by beside its call, and what it may change: of the server that gives it."""
+
+    memory: Memory
+    observe: Observer
+    now: datetime
+
+
+def filter_for(permit: Permit, head: ResponseHead, behind: Behind) -> relay.Filter:
     """The filter of the answer to `permit`; raises `Refused` for a type of content that is no answer."""
     call = permit.authenticated.inbound.call
     if call is None:
         return relay.Nothing()  # a session's end is answered without a body worth reading
-
-    return AnswerFilter.for_call(call, relay.content_type(head.headers), _rewrite(call, permit, observe))
+    judge = CallJudge(call, _rewrite(call, permit, behind.observe))
+    if call.id is None:
+        return NothingFilter(judge)
+    return AnswerFilter.of(relay.content_type(head.headers), judge)
 
 
 def _rewrite(call: Call, permit: Permit, observe: Observer) -> Rewrite | None:

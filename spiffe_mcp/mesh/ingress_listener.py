@@ -21,7 +21,7 @@ from spiffe_mcp.http.server import ServerConnection
 from spiffe_mcp.identity import AllowedIds
 from spiffe_mcp.manifest import LiveView
 from spiffe_mcp.mesh import headers, ingress, recording, relay
-from spiffe_mcp.mesh.answer import filter_for
+from spiffe_mcp.mesh.answer import Behind, filter_for
 from spiffe_mcp.mesh.authorized import Authorized
 from spiffe_mcp.mesh.exchange import Surroundings
 from spiffe_mcp.mesh.ingress import Permit
@@ -238,7 +238,7 @@ class _PeerService:
                 server.upstream.observed(page)
                 recording.note_withheld(record, page)
 
-            passing = filter_for(permit, response.head, observe)
+            passing = filter_for(permit, response.head, Behind(server.memory, observe, record.time))
             try:
                 with (
                     recording.timed(record, "answer"),

@@ -20,6 +20,7 @@ from spiffe_mcp.errors import Refused
 from spiffe_mcp.mcp import (
     AnswerFilter,
     Call,
+    CallJudge,
     Message,
     Request,
     Response,
@@ -185,7 +186,7 @@ def an_answer(random: Random) -> None:
         if kind == "application/json"
         else stream(random)
     )
-    answer = AnswerFilter.for_call(call, kind, lambda response: response.raw)
+    answer = AnswerFilter.of(kind, CallJudge(call, lambda response: response.raw))
     left = b""
     try:
         for piece in in_pieces(random, body):

@@ -3,8 +3,9 @@
 import pytest
 
 from spiffe_mcp.errors import Reason, Refused
-from spiffe_mcp.mcp.answer_filter import AnswerFilter
+from spiffe_mcp.mcp.answer_filter import AnswerFilter, NothingFilter
 from spiffe_mcp.mcp.call import Call, read_call
+from spiffe_mcp.mcp.judge import CallJudge
 from spiffe_mcp.mcp.message import Response, parse
 from spiffe_mcp.mcp.tools import rewrite_tool_list
 from tests.unit.mcp import captured
@@ -25,7 +26,7 @@ def only_add(answer: Response) -> bytes:
 
 
 def filtered(call: Call, content_type: str | None, *chunks: bytes) -> bytes:
-    answer = AnswerFilter.for_call(call, content_type, only_add if call is LIST else None)
+    answer = AnswerFilter.of(content_type, CallJudge(call, only_add if call is LIST else None))
     return b"".join([*map(answer.feed, chunks), answer.finish()])
 
 
@@ -41,7 +42,7 @@ def test_a_json_answer_passes_as_it_came(content_type: str) -> None:
 
 
 def test_a_json_answer_leaves_only_when_it_is_whole_and_read() -> None:
-    answer = AnswerFilter.for_call(CALL, JSON, None)
+    answer = AnswerFilter.of(JSON, CallJudge(CALL))
     assert answer.feed(captured.MODERN_CALLED[:50]) == b""
     assert answer.feed(captured.MODERN_CALLED[50:]) == b""
     assert not answer.answered
@@ -57,7 +58,7 @@ def test_a_stream_passes_as_it_came(size: int) -> None:
 
 
 def test_each_event_leaves_as_soon_as_it_is_whole() -> None:
-    answer = AnswerFilter.for_call(SLOW, STREAM, None)
+    answer = AnswerFilter.of(STREAM, CallJudge(SLOW))
     first, rest = captured.MODERN_STREAM.split(b": ping", 1)
     assert answer.feed(first) == first
     assert answer.feed(b": ping\r\n") == b": ping\r\n"
@@ -91,21 +92,6 @@ def test_a_second_page_for_the_same_id_is_rewritten_too() -> None:
 def test_an_error_about_an_unread_request_passes() -> None:
     body = b'{"jsonrpc":"2.0","id":null,"error":{"code":-32700,"message":"Parse error"}}'
     assert filtered(CALL, JSON, body) == body
-
-
-@pytest.mark.parametrize(
-    ("body", "failed"),
-    [
-        (b'{"jsonrpc":"2.0","id":3,"result":{"content":[]}}', False),
-        (b'{"jsonrpc":"2.0","id":3,"result":{"content":[],"isError":false}}', False),
-        (b'{"jsonrpc":"2.0","id":3,"result":{"content":[],"isError":true}}', True),
-        (b'{"jsonrpc":"2.0","id":3,"error":{"code":1,"message":""}}', True),
-    ],
-)
-def test_whether_the_call_failed_is_known(body: bytes, failed: bool) -> None:
-    answer = AnswerFilter.for_call(CALL, STREAM, None)
-    answer.feed(data(body))
-    assert (answer.answered, answer.failed) == (True, failed)
 
 
 TOOLS = b'"result":{"tools":[{"name":"evil"}]}}'
@@ -146,7 +132,7 @@ HOSTILE = [
 
 @pytest.mark.parametrize(("body", "reason"), HOSTILE)
 def test_hostile_json_is_refused_whole(body: bytes, reason: Reason) -> None:
-    answer = AnswerFilter.for_call(CALL, JSON, None)
+    answer = AnswerFilter.of(JSON, CallJudge(CALL))
     assert answer.feed(body) == b""
     with pytest.raises(Refused) as refused:
         answer.finish()
@@ -155,7 +141,7 @@ def test_hostile_json_is_refused_whole(body: bytes, reason: Reason) -> None:
 
 @pytest.mark.parametrize(("body", "reason"), HOSTILE)
 def test_a_hostile_event_cuts_the_stream(body: bytes, reason: Reason) -> None:
-    answer = AnswerFilter.for_call(CALL, STREAM, None)
+    answer = AnswerFilter.of(STREAM, CallJudge(CALL))
     assert answer.feed(b": ping\n\ndata: ") == b": ping\n\n"
     with pytest.raises(Refused) as refused:
         answer.feed(body + b"\n\n")
@@ -163,21 +149,21 @@ def test_a_hostile_event_cuts_the_stream(body: bytes, reason: Reason) -> None:
 
 
 def test_tools_are_not_smuggled_past_a_list_under_another_id() -> None:
-    answer = AnswerFilter.for_call(LIST, STREAM, only_add)
+    answer = AnswerFilter.of(STREAM, CallJudge(LIST, only_add))
     with pytest.raises(Refused) as refused:
         answer.feed(data(b'{"jsonrpc":"2.0","id":"2",' + TOOLS))
     assert refused.value.reason is Reason.MCP_ANSWER_UNEXPECTED
 
 
 def test_a_page_that_cannot_be_filtered_is_refused() -> None:
-    answer = AnswerFilter.for_call(LIST, STREAM, only_add)
+    answer = AnswerFilter.of(STREAM, CallJudge(LIST, only_add))
     with pytest.raises(Refused) as refused:
         answer.feed(data(b'{"jsonrpc":"2.0","id":2,"result":{"tools":[],"Tools":[{"name":"evil"}]}}'))
     assert refused.value.reason is Reason.MCP_TOOL_LIST_MALFORMED
 
 
 def test_a_notification_is_not_a_json_answer() -> None:
-    answer = AnswerFilter.for_call(CALL, JSON, None)
+    answer = AnswerFilter.of(JSON, CallJudge(CALL))
     answer.feed(b'{"jsonrpc":"2.0","method":"notifications/progress"}')
     with pytest.raises(Refused) as refused:
         answer.finish()
@@ -187,7 +173,7 @@ def test_a_notification_is_not_a_json_answer() -> None:
 @pytest.mark.parametrize("stream", [b"", b": wait\n\n", b"data: " + captured.MODERN_CALLED])
 def test_a_stream_that_ends_before_its_answer_is_cut(stream: bytes) -> None:
     """Nobody can ask for the rest; and an event that the end cut off is none."""
-    answer = AnswerFilter.for_call(CALL, STREAM, None)
+    answer = AnswerFilter.of(STREAM, CallJudge(CALL))
     answer.feed(stream)
     with pytest.raises(Refused) as caught:
         answer.finish()
@@ -195,7 +181,7 @@ def test_a_stream_that_ends_before_its_answer_is_cut(stream: bytes) -> None:
 
 
 def test_a_json_body_over_the_limit_is_refused_as_it_comes() -> None:
-    answer = AnswerFilter.for_call(CALL, JSON, None, max_bytes=10)
+    answer = AnswerFilter.of(JSON, CallJudge(CALL), max_bytes=10)
     answer.feed(b"x" * 10)
     with pytest.raises(Refused) as refused:
         answer.feed(b"x")
@@ -203,7 +189,7 @@ def test_a_json_body_over_the_limit_is_refused_as_it_comes() -> None:
 
 
 def test_an_event_over_the_limit_is_refused_as_it_comes() -> None:
-    answer = AnswerFilter.for_call(CALL, STREAM, None, max_bytes=10)
+    answer = AnswerFilter.of(STREAM, CallJudge(CALL), max_bytes=10)
     with pytest.raises(Refused) as refused:
         answer.feed(b"data: xxxxx")
     assert refused.value.reason is Reason.SSE_TOO_LARGE
@@ -221,15 +207,15 @@ def test_an_event_over_the_limit_is_refused_as_it_comes() -> None:
 )
 def test_other_forms_are_refused(content_type: str) -> None:
     with pytest.raises(Refused) as refused:
-        AnswerFilter.for_call(CALL, content_type, None)
+        AnswerFilter.of(content_type, CallJudge(CALL))
     assert refused.value.reason is Reason.MCP_ANSWER_TYPE
 
 
-@pytest.mark.parametrize("content_type", [JSON, None, "text/plain"])
-def test_a_notification_is_answered_by_nothing(content_type: str | None) -> None:
-    assert filtered(NOTIFICATION, content_type, b"", b"") == b""
+def test_a_notification_is_answered_by_nothing() -> None:
+    answer = NothingFilter(CallJudge(NOTIFICATION))
+    assert answer.feed(b"") + answer.finish() == b""
     with pytest.raises(Refused) as refused:
-        AnswerFilter.for_call(NOTIFICATION, content_type, None).feed(b"{")
+        answer.feed(b"{")
     assert refused.value.reason is Reason.MCP_ANSWER_UNEXPECTED
 
 
@@ -237,30 +223,6 @@ def test_a_request_is_not_answered_by_nothing() -> None:
     with pytest.raises(Refused) as refused:
         filtered(CALL, None)
     assert refused.value.reason is Reason.MCP_ANSWER_MISSING
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        pytest.param(b'{"jsonrpc":"2.0","id":2,' + TOOLS, id="what Last-Event-ID would replay"),
-        pytest.param(
-            b'{"jsonrpc":"2.0","id":null,"error":{"code":1,"message":""}}', id="an error about no call"
-        ),
-    ],
-)
-def test_a_listening_stream_passes_notifications_alone(body: bytes) -> None:
-    answer = AnswerFilter.for_listening(STREAM)
-    changed = data(b'{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}')
-    assert answer.feed(changed) == changed
-    with pytest.raises(Refused) as refused:
-        answer.feed(data(body))
-    assert refused.value.reason is Reason.MCP_ANSWER_UNEXPECTED
-
-
-def test_listening_takes_a_stream() -> None:
-    with pytest.raises(Refused) as refused:
-        AnswerFilter.for_listening(JSON)
-    assert refused.value.reason is Reason.MCP_ANSWER_TYPE
 
 
 # -- what a server tells, and what its result may be --------------------------------------------------------

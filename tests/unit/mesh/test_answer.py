@@ -8,7 +8,7 @@ import pytest
 from spiffe_mcp.errors import Reason, Refused
 from spiffe_mcp.http import Request, ResponseHead
 from spiffe_mcp.manifest import LiveView
-from spiffe_mcp.mesh.answer import MAX_TTL_MS, filter_for
+from spiffe_mcp.mesh.answer import MAX_TTL_MS, Behind, filter_for
 from spiffe_mcp.mesh.relay import Nothing
 from tests.exchange.playbook import GUEST, Ingress, call, crossed, delete, message
 from tests.fakes import publisher
@@ -20,15 +20,16 @@ LISTING = crossed(message("tools/list"))
 
 def answered(request: Request, result: dict[str, Any], seen: list[LiveView] | None = None) -> dict[str, Any]:
     """The result that the caller gets for what the server said."""
-    permit = Ingress().admit(request)
-    passing = filter_for(permit, ResponseHead(200, JSON), (seen if seen is not None else []).append)
+    side, pages = Ingress(), seen if seen is not None else []
+    passing = filter_for(
+        side.admit(request), ResponseHead(200, JSON), Behind(side.memory, pages.append, publisher.NOW)
+    )
     body = json.dumps({"jsonrpc": "2.0", "id": 1, "result": result}).encode()
     said: dict[str, Any] = json.loads(passing.feed(body) + passing.finish())
     return said["result"]  # type: ignore[no-any-return]  # of JSON
 
 
-def unseen(_: LiveView) -> None:
-    """An observer that does not look."""
+UNSEEN = Behind(Ingress().memory, lambda _: None, publisher.NOW)
 
 
 def names(result: dict[str, Any]) -> list[str]:
@@ -84,7 +85,7 @@ def test_the_rest_of_the_page_stays_but_is_the_callers_own() -> None:
     ids=["discover", "read"],
 )
 def test_whatever_a_client_may_keep_is_its_own_and_not_for_long(asked: Request) -> None:
-    passing = filter_for(Ingress().admit(crossed(asked)), ResponseHead(200, JSON), unseen)
+    passing = filter_for(Ingress().admit(crossed(asked)), ResponseHead(200, JSON), UNSEEN)
     body = b'{"jsonrpc":"2.0","id":1, "result":{"n":1.50,"ttlMs":86400000 ,"cacheScope":"public"}}'
     expected = body.replace(b"86400000", b"%d" % MAX_TTL_MS).replace(b"public", b"private")
     assert passing.feed(body) + passing.finish() == expected
@@ -92,20 +93,20 @@ def test_whatever_a_client_may_keep_is_its_own_and_not_for_long(asked: Request) 
 
 def test_what_is_not_for_keeping_passes_as_it_came() -> None:
     passing = filter_for(
-        Ingress().admit(crossed(message("prompts/get", {"name": "a"}))), ResponseHead(200, JSON), unseen
+        Ingress().admit(crossed(message("prompts/get", {"name": "a"}))), ResponseHead(200, JSON), UNSEEN
     )
     body = b'{"jsonrpc":"2.0","id":1, "result":{"ttlMs":86400000 ,"cacheScope":"public"}}'
     assert passing.feed(body) + passing.finish() == body
 
 
 def test_an_error_for_a_list_passes() -> None:
-    passing = filter_for(Ingress().admit(LISTING), ResponseHead(200, JSON), unseen)
+    passing = filter_for(Ingress().admit(LISTING), ResponseHead(200, JSON), UNSEEN)
     error = b'{"jsonrpc":"2.0","id":1,"error":{"code":-32603,"message":"no"}}'
     assert passing.feed(error) + passing.finish() == error
 
 
 def test_another_answer_passes_as_it_came() -> None:
-    passing = filter_for(Ingress().admit(crossed(call(city="Oslo"))), ResponseHead(200, JSON), unseen)
+    passing = filter_for(Ingress().admit(crossed(call(city="Oslo"))), ResponseHead(200, JSON), UNSEEN)
     body = b'{"jsonrpc":"2.0", "id":1, "result":{"content":[], "big": 12345678901234567890123}}'
     assert passing.feed(body) + passing.finish() == body
 
@@ -115,11 +116,11 @@ def test_the_end_of_a_session_has_no_body() -> None:
     permit = side.admit(crossed(message("tools/list")))
     side.memory.sessions.opened(b"s", permit.authenticated.owner, publisher.NOW)
     ending = side.admit(crossed(delete(b"s")))
-    assert isinstance(filter_for(ending, ResponseHead(200, ()), unseen), Nothing)
+    assert isinstance(filter_for(ending, ResponseHead(200, ()), UNSEEN), Nothing)
 
 
 def test_what_is_no_answer_of_mcp_is_refused() -> None:
     html = ResponseHead(200, ((b"content-type", b"text/html"),))
     with pytest.raises(Refused) as caught:
-        filter_for(Ingress().admit(LISTING), html, unseen)
+        filter_for(Ingress().admit(LISTING), html, UNSEEN)
     assert caught.value.reason is Reason.MCP_ANSWER_TYPE
