@@ -88,6 +88,8 @@ class Reason(Enum):
     SESSION_UNKNOWN = ("mesh.session_unknown", HTTPStatus.NOT_FOUND)
     SESSIONS_FULL = ("mesh.sessions_full", HTTPStatus.SERVICE_UNAVAILABLE)
     SESSION_UNUSABLE = ("mesh.session_unusable", HTTPStatus.BAD_GATEWAY)
+    TASKS_FULL = ("mesh.tasks_full", HTTPStatus.SERVICE_UNAVAILABLE)
+    TASK_UNUSABLE = ("mesh.task_unusable", HTTPStatus.BAD_GATEWAY)
     BODY_UNEXPECTED = ("mesh.body_unexpected", HTTPStatus.BAD_REQUEST)
     REQUEST_UNBINDABLE = ("mesh.request_unbindable", HTTPStatus.BAD_REQUEST)
     CONTENT_TYPE = ("mesh.content_type", HTTPStatus.UNSUPPORTED_MEDIA_TYPE)
@@ -239,6 +241,7 @@ class Reason(Enum):
     MCP_NOTIFICATION_WITH_ID = ("mcp.notification_with_id", HTTPStatus.BAD_REQUEST)
     MCP_RESPONSE_UNEXPECTED = ("mcp.response_unexpected", HTTPStatus.BAD_REQUEST)
     MCP_TOOL_UNKNOWN = ("mcp.tool_unknown", HTTPStatus.OK)
+    MCP_TASK_UNKNOWN = ("mcp.task_unknown", HTTPStatus.OK)
 
     # -- MCP: what an upstream answered ----------------------------------------------------------------------
     MCP_ANSWER_TYPE = ("mcp.answer_type", HTTPStatus.BAD_GATEWAY)
@@ -251,6 +254,8 @@ class Reason(Enum):
     MCP_CAPABILITY_UNDECLARED = ("mcp.capability_undeclared", HTTPStatus.BAD_GATEWAY)
     MCP_RESULT_TYPE = ("mcp.result_type", HTTPStatus.BAD_GATEWAY)
     MCP_INPUT_REQUESTS = ("mcp.input_requests", HTTPStatus.BAD_GATEWAY)
+    MCP_TASK_MALFORMED = ("mcp.task_malformed", HTTPStatus.BAD_GATEWAY)
+    MCP_TASK_FOREIGN = ("mcp.task_foreign", HTTPStatus.BAD_GATEWAY)
     MCP_TOOL_LIST_MALFORMED = ("mcp.tool_list_malformed", HTTPStatus.BAD_GATEWAY)
     MCP_PARAM_HEADER_SCHEMA = ("mcp.param_header_schema", HTTPStatus.BAD_GATEWAY)
     SSE_MALFORMED = ("mcp.sse_malformed", HTTPStatus.BAD_GATEWAY)

@@ -5,8 +5,8 @@
     a refusal: answer_for(refused, id, presumed_era(message)), or unknown_tool(name, id)
 
 Modules, lowest first: `keys`, `message`, `headers`, `era`, `methods`, `call`; `answers`; `sse`,
-`json_splice`, `caching`, `tools`, `capabilities`, `results`, `notifications`, `judge`, `answer_filter`;
-`inventory` (what the ingress itself asks an upstream); `stdio` (lines, and no meaning).
+`json_splice`, `caching`, `tools`, `capabilities`, `tasks`, `results`, `notifications`, `judge`,
+`answer_filter`; `inventory` (what the ingress itself asks an upstream); `stdio` (lines, and no meaning).
 """
 
 from spiffe_mcp.mcp.answer_filter import AnswerFilter

@@ -68,6 +68,8 @@ _BY_REASON: Final[Mapping[Reason, _Error]] = {
     ),
     Reason.MCP_METHOD_UNKNOWN: _Error(METHOD_NOT_FOUND, "Method not found"),
     Reason.MCP_TOOL_UNKNOWN: _Error(INVALID_PARAMS, "Unknown tool"),
+    # Of both eras: "Invalid or nonexistent taskId" (tasks, "Protocol Errors").
+    Reason.MCP_TASK_UNKNOWN: _Error(INVALID_PARAMS, "Unknown task"),
     Reason.MANIFEST_ARGUMENTS_INVALID: _Error(
         INVALID_PARAMS, "Invalid params: the arguments break the tool's schema"
     ),

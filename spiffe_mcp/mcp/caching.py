@@ -13,7 +13,6 @@ who called.
 import json
 from typing import Final
 
-from spiffe_mcp.errors import Reason, Refused
 from spiffe_mcp.mcp.json_splice import spliced
 from spiffe_mcp.mcp.keys import ExactKeys
 from spiffe_mcp.mcp.message import Response
@@ -56,10 +55,7 @@ def own(result: JsonObject, *, max_ttl_ms: int) -> JsonObject:
     is stale at once (ibid. "Time-to-Live (TTL) Field"), and nothing is added to it. Raises
     `Refused(MCP_ANSWER_MALFORMED)` for another spelling of a member.
     """
-    try:
-        _KEYS.check(result)
-    except Refused as refused:
-        raise Refused(Reason.MCP_ANSWER_MALFORMED, str(refused)) from refused
+    _KEYS.check_answered(result)
     if SCOPE not in result and TTL not in result:
         return {}
     changes: JsonObject = {} if result.get(SCOPE) == "private" else {SCOPE: "private"}

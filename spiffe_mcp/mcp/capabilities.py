@@ -4,8 +4,11 @@ Enters: a client's `capabilities` object. Leaves: the few bits of it that decide
 """
 
 from enum import Flag, auto
+from typing import Final
 
 from spiffe_mcp.strict_json import JsonObject, JsonValue
+
+TASKS_EXTENSION: Final = "io.modelcontextprotocol/tasks"
 
 
 class Capability(Flag):
@@ -16,6 +19,7 @@ class Capability(Flag):
     ELICITATION = auto()
     ELICITATION_URL = auto()  # beside forms (client/elicitation "Capabilities")
     ROOTS = auto()
+    TASKS = auto()  # a task in place of a result (extension `io.modelcontextprotocol/tasks`)
 
 
 def declared(capabilities: JsonObject) -> Capability:
@@ -33,6 +37,8 @@ def declared(capabilities: JsonObject) -> Capability:
         forms = not elicitation or _has(elicitation, "form")
         found |= Capability.ELICITATION if forms else Capability(0)
         found |= Capability.ELICITATION_URL if _has(elicitation, "url") else Capability(0)
+    if _has(capabilities.get("extensions"), TASKS_EXTENSION):
+        found |= Capability.TASKS
     return found | (Capability.ROOTS if _has(capabilities, "roots") else Capability(0))
 
 

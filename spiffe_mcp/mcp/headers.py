@@ -22,7 +22,15 @@ METHOD: Final = b"mcp-method"
 NAME: Final = b"mcp-name"
 
 # Streamable HTTP "Standard headers": the member of `params` that Mcp-Name mirrors.
-NAME_KEYS: Final[Mapping[str, str]] = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
+# Those of tasks are the extension's ("Streamable HTTP: Routing Headers").
+NAME_KEYS: Final[Mapping[str, str]] = {
+    "prompts/get": "name",
+    "resources/read": "uri",
+    "tasks/cancel": "taskId",
+    "tasks/get": "taskId",
+    "tasks/update": "taskId",
+    "tools/call": "name",
+}
 
 _PREFIX: Final = b"mcp-"
 _OWS: Final = b" \t"  # RFC 9110 section 5.6.3

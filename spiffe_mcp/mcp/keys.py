@@ -36,6 +36,13 @@ class ExactKeys:
             if key not in self.names and fold(key) in self._folded:
                 raise Refused(Reason.MCP_KEY_CASE, ascii(key[:MAX_SHOWN]))
 
+    def check_answered(self, found: Collection[str]) -> None:
+        """As `check`, of what a server said: the caller did nothing wrong. Raises `MCP_ANSWER_MALFORMED`."""
+        try:
+            self.check(found)
+        except Refused as refused:
+            raise Refused(Reason.MCP_ANSWER_MALFORMED, str(refused)) from refused
+
 
 def fold(key: str) -> str:
     """One spelling for all that some parser takes for the same key: at least Go's and Java's folding."""

@@ -47,6 +47,7 @@ _PARAMS: Final = ExactKeys(
             "requestId",
             "requestState",
             "task",
+            "taskId",
             "uri",
         }
     )

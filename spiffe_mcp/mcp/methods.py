@@ -1,6 +1,6 @@
 """Every method a client may call through the mesh, era by era: an allow-list, and what each acts upon.
 
-A method that is not in these tables is refused in its era, whether MCP knows it or not: `tasks/*`,
+A method that is not in these tables is refused in its era, whether MCP knows it or not:
 `subscriptions/listen`, `resources/subscribe` and the answers to sampling, elicitation and roots are known
 and not passed on. 2026-07-28 has no client notifications over HTTP: a client cancels by closing the stream.
 
@@ -17,7 +17,7 @@ from spiffe_mcp.mcp.era import Era
 from spiffe_mcp.mcp.keys import ExactKeys
 from spiffe_mcp.strict_json import JsonObject
 
-MAX_NAME_LENGTH: Final = 4096  # characters of a tool's or prompt's name or a resource's URI
+MAX_NAME_LENGTH: Final = 4096  # characters of a tool's or prompt's name, a resource's URI or a task's ID
 
 
 class Kind(Enum):
@@ -27,11 +27,12 @@ class Kind(Enum):
     TOOL = "tool"
     PROMPT = "prompt"
     RESOURCE = "resource"
+    TASK = "task"
 
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What one call acts upon. `name` is a name or, for a resource, its URI; None exactly for `Kind.NONE`."""
+    """What one call acts upon. `name` is a name, a URI or a task's ID; None exactly for `Kind.NONE`."""
 
     kind: Kind
     name: str | None = None
@@ -91,6 +92,10 @@ def _resource(params: JsonObject) -> Subject:
     return Subject(Kind.RESOURCE, _text(params, "uri"))
 
 
+def _task(params: JsonObject) -> Subject:
+    return Subject(Kind.TASK, _text(params, "taskId"))
+
+
 def _completed(params: JsonObject) -> Subject:
     """What is being completed (server/utilities/completion "Reference types")."""
     reference = params.get("ref")
@@ -129,11 +134,20 @@ _BOTH_ERAS: Final[Mapping[str, Reader]] = {
     "resources/templates/list": _nothing,
     "resources/read": _resource,
     "completion/complete": _completed,
+    "tasks/get": _task,
+    "tasks/cancel": _task,
 }
 
 REQUESTS: Final[Mapping[Era, Mapping[str, Reader]]] = {
-    Era.MODERN: {**_BOTH_ERAS, "server/discover": _nothing},
-    Era.LEGACY: {**_BOTH_ERAS, "initialize": _nothing, "ping": _nothing, "logging/setLevel": _nothing},
+    Era.MODERN: {**_BOTH_ERAS, "server/discover": _nothing, "tasks/update": _task},
+    Era.LEGACY: {
+        **_BOTH_ERAS,
+        "initialize": _nothing,
+        "logging/setLevel": _nothing,
+        "ping": _nothing,
+        "tasks/list": _nothing,
+        "tasks/result": _task,
+    },
 }
 
 NOTIFICATIONS: Final[Mapping[Era, frozenset[str]]] = {

@@ -1,4 +1,4 @@
-"""What a result of 2026-07-28 may be: complete, or a question back, and what that may ask.
+"""What a result of 2026-07-28 may be: complete, a question back, and what that may ask, or a task.
 
 "Servers MUST NOT send `InputRequiredResult` responses on any other client requests" than three, nor ask what
 the client has not declared (basic/patterns/mrtr). A type that is not known here is refused: a client that
@@ -16,6 +16,8 @@ from spiffe_mcp.mcp.call import Call
 from spiffe_mcp.mcp.capabilities import Capability, declared
 from spiffe_mcp.mcp.era import Era
 from spiffe_mcp.mcp.keys import ExactKeys
+from spiffe_mcp.mcp.methods import Kind
+from spiffe_mcp.mcp.tasks import TASK
 from spiffe_mcp.strict_json import JsonObject, JsonValue
 
 COMPLETE: Final = "complete"
@@ -40,10 +42,19 @@ def check_result(call: Call, result: JsonObject) -> None:
     """
     if call.era is Era.LEGACY:
         return
-    _check_spelling(_RESULT, result)
+    _RESULT.check_answered(result)
     # Absent is complete: what servers of earlier revisions send (2026-07-28 basic/index "Responses").
     kind = result.get("resultType", COMPLETE)
     if kind == COMPLETE:
+        # What a running task asks stands in a complete answer to `tasks/get`; elsewhere it means nothing.
+        if call.action == "tasks/get" and "inputRequests" in result:
+            _check_questions(result, declared(call.capabilities))
+        return
+    if kind == TASK and call.kind is Kind.TOOL:
+        # "A server MUST NOT return CreateTaskResult to a client that did not include the extension
+        # capability on its request" (tasks, "Capability Negotiation").
+        if Capability.TASKS not in declared(call.capabilities):
+            raise Refused(Reason.MCP_CAPABILITY_UNDECLARED, "a task")
         return
     if kind != INPUT_REQUIRED or call.action not in _MAY_ASK:
         raise Refused(Reason.MCP_RESULT_TYPE, ascii(kind)[:80])
@@ -65,11 +76,11 @@ def _check_questions(result: JsonObject, has: Capability) -> None:
 def _read(question: JsonValue) -> tuple[str, JsonObject]:
     if not isinstance(question, dict):
         raise Refused(Reason.MCP_INPUT_REQUESTS, "a request that is no object")
-    _check_spelling(_REQUEST, question)
+    _REQUEST.check_answered(question)
     method, params = question.get("method"), question.get("params", {})
     if not isinstance(method, str) or not isinstance(params, dict):
         raise Refused(Reason.MCP_INPUT_REQUESTS, "a request without method, or params that are no object")
-    _check_spelling(_PARAMS, params)
+    _PARAMS.check_answered(params)
     return method, params
 
 
@@ -84,11 +95,3 @@ def _needed(method: str, params: JsonObject) -> Capability:
     if method == "elicitation/create" and isinstance(mode, str) and mode in _MODES:
         return _MODES[mode]
     raise Refused(Reason.MCP_SERVER_REQUEST_REFUSED, ascii(method[:80]))
-
-
-def _check_spelling(keys: ExactKeys, found: JsonObject) -> None:
-    try:
-        keys.check(found)
-    except Refused as refused:
-        # The caller did nothing wrong: see `answer_filter`.
-        raise Refused(Reason.MCP_ANSWER_MALFORMED, str(refused)) from refused

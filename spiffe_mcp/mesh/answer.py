@@ -2,8 +2,9 @@
 
 Enters: the permit of the call, and the head of the answer. Leaves: the filter that its body goes through. A
 list of tools shows the signed copies of those tools that are still what was signed and that policy shows to
-this caller; what a client might keep is its own, and for a minute at most (`mcp.caching`); everything else
-passes as it came, if it is the answer to this call and nothing else (`mcp.AnswerFilter`).
+this caller; what a client might keep is its own, and for a minute at most (`mcp.caching`); of tasks it sees
+its own (`mesh.tasks`). Everything else passes as it came, if it is the answer to this call and nothing else
+(`mcp.AnswerFilter`).
 """
 
 from collections.abc import Callable, Mapping
@@ -11,23 +12,27 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, TypeAlias
 
+from spiffe_mcp.errors import Reason, Refused
 from spiffe_mcp.http import ResponseHead
 from spiffe_mcp.manifest import LiveView, compare
 from spiffe_mcp.mcp import (
     AnswerFilter,
     Call,
     CallJudge,
+    Kind,
     Response,
-    Rewrite,
     caching,
     parse_tool_list,
     rewrite_tool_list,
 )
 from spiffe_mcp.mcp.answer_filter import NothingFilter
+from spiffe_mcp.mcp.judge import OfAnEra
+from spiffe_mcp.mcp.tasks import created_by, mentioned_in_result, only_own
 from spiffe_mcp.mcp.tools import tool_name
 from spiffe_mcp.mesh import relay
 from spiffe_mcp.mesh.ingress import Permit
 from spiffe_mcp.mesh.memory import Memory
+from spiffe_mcp.mesh.tasks import OfOwnTasks, OwnTasks
 from spiffe_mcp.strict_json import JsonObject
 
 MAX_TTL_MS: Final = 60_000  # how long a client may keep anything
@@ -50,19 +55,42 @@ def filter_for(permit: Permit, head: ResponseHead, behind: Behind) -> relay.Filt
     call = permit.authenticated.inbound.call
     if call is None:
         return relay.Nothing()  # a session's end is answered without a body worth reading
-    judge = CallJudge(call, _rewrite(call, permit, behind.observe))
+    own = OwnTasks(behind.memory.tasks, permit.authenticated.maker, lambda: behind.now)
+
+    def passed(answer: Response) -> bytes:
+        if answer.result is not None:
+            _check_tasks(call, answer.result, own)
+        return _passed(answer, call, permit, behind.observe, own)
+
+    judge = CallJudge(call, passed, OfOwnTasks(OfAnEra(call.era), own))
     if call.id is None:
         return NothingFilter(judge)
     return AnswerFilter.of(relay.content_type(head.headers), judge)
 
 
-def _rewrite(call: Call, permit: Permit, observe: Observer) -> Rewrite | None:
-    """What becomes of the response to `call`; None if it passes as it came."""
+def _passed(answer: Response, call: Call, permit: Permit, observe: Observer, own: OwnTasks) -> bytes:
+    """What passes of the response to `call`."""
     if call.action == "tools/list":
-        return lambda answer: _listed(answer, call, permit, observe)
+        return _listed(answer, call, permit, observe)
+    if call.action == "tasks/list":
+        return only_own(answer, own.has)
     if call.action in caching.CACHED:
-        return lambda answer: caching.kept_private(answer, max_ttl_ms=MAX_TTL_MS)
-    return None
+        return caching.kept_private(answer, max_ttl_ms=MAX_TTL_MS)
+    return answer.raw
+
+
+def _check_tasks(call: Call, result: JsonObject, own: OwnTasks) -> None:
+    """Note the task that was made, and return if `result` is about no task but the caller's own.
+
+    Raises `Refused`: `MCP_TASK_FOREIGN`, `MCP_TASK_MALFORMED`, `TASK_UNUSABLE`, `TASKS_FULL`.
+    """
+    created = created_by(call, result)
+    if created is not None:
+        # Before the client has the ID, which it may use at once.
+        own.created(created, call.name or "")
+    for task_id in mentioned_in_result(call, result):
+        if (call.kind is Kind.TASK and task_id != call.name) or not own.has(task_id):
+            raise Refused(Reason.MCP_TASK_FOREIGN)
 
 
 def _listed(answer: Response, call: Call, permit: Permit, observe: Observer) -> bytes:

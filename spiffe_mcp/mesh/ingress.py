@@ -6,8 +6,9 @@ left out and none can come too early. Every phase either grants or raises `Refus
  `read`          1. only listed headers are read; exactly one user context
                  2. the body is parsed strictly, the era decided
  `authenticate`  3. the context holds for this peer, this audience, this request, now; and was not seen before
-                 4. a legacy session is the one that this caller opened for this user
- `select`        5. the tool is in the verified manifest, and its live definition is the signed one
+                 4. a legacy session is one that this caller opened for this user, a task one that it made
+ `select`        5. the tool is in the verified manifest, and its live definition is the signed one; so is the
+                    tool that made a task
  `decide`        6. the arguments satisfy the signed schema, in its spelling, and headers mirror them
                  7. policy is asked
  `permit`        8. it allowed the call: the bytes that were decided on, and no other, may be sent
@@ -35,6 +36,7 @@ from spiffe_mcp.mesh.reading import check_method, read_body
 from spiffe_mcp.mesh.routes import IngressRoute
 from spiffe_mcp.mesh.sessions import Owner
 from spiffe_mcp.mesh.snapshot import Snapshot
+from spiffe_mcp.mesh.tasks import Maker
 from spiffe_mcp.permit import GrantedOnly
 from spiffe_mcp.policy import (
     AgentInput,
@@ -47,6 +49,7 @@ from spiffe_mcp.policy import (
 )
 from spiffe_mcp.recent import Recent
 from spiffe_mcp.strict_json import JsonObject
+from spiffe_mcp.tables import digest
 from spiffe_mcp.tls import Peer
 
 # What a signed schema declares follows from the tool's digest alone.
@@ -73,12 +76,17 @@ class Authenticated(metaclass=GrantedOnly):
     inbound: Inbound
     context: VerifiedContext
     session: bytes | None
+    made_by: bytes | None = None  # of a request about a task, the tool that made it: see `mesh.tasks`
 
     @property
     def owner(self) -> Owner:
-        """Whose sessions it may use."""
-        context = self.context
-        return Owner(context.issuer, context.caller, context.user.sub, context.user.sub_iss)
+        """Whose sessions and tasks it may use."""
+        return _owner(self.context)
+
+    @property
+    def maker(self) -> Maker:
+        """Whose the tasks are that it makes."""
+        return Maker(self.owner, self.session)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,14 +148,15 @@ def authenticate(
         now=now,
     )
     memory.replay.check(context.issuer, context.jti, context.expires, now)
-    # (4) A session ID that is not this owner's does not exist.
-    session = _session(inbound.request)
-    authenticated = Authenticated.granted(inbound=inbound, context=context, session=session)
+    # (4) A session ID that is not this owner's does not exist. Nor does a task's.
+    session, call, made_by = _session(inbound.request), inbound.call, None
     if session is not None:
-        memory.sessions.check(session, authenticated.owner, now)
-    elif inbound.call is None:
+        memory.sessions.check(session, _owner(context), now)
+    elif call is None:
         raise Refused(Reason.SESSION_UNKNOWN, "DELETE without a session")
-    return authenticated
+    if call is not None and call.kind is Kind.TASK:
+        made_by = memory.tasks.tool_of(call.name or "", Maker(_owner(context), session), now)
+    return Authenticated.granted(inbound=inbound, context=context, session=session, made_by=made_by)
 
 
 def select(
@@ -160,14 +169,16 @@ def select(
     tool = None
     if call is not None and call.kind is Kind.TOOL:
         tool = _exposed(call.name or "", live)
+    if authenticated.made_by is not None:
+        tool = _maker(authenticated.made_by, live)
     return Selected.granted(authenticated=authenticated, manifest=manifest, live=live, tool=tool)
 
 
 def decide(selected: Selected, *, policy: PolicyEngine, environment: str, now: datetime) -> Decided:
     """Steps 6 and 7."""
     question = _question(selected, environment, now)
-    # (6) Absent arguments are none (MCP server/tools "Calling Tools").
-    if selected.tool is not None:
+    # (6) Absent arguments are none (MCP server/tools "Calling Tools"). What is asked about a task has none.
+    if selected.tool is not None and selected.authenticated.made_by is None:
         try:
             _check_spelling(selected.tool, question.arguments or {})
             selected.tool.validate_arguments(question.arguments or {})
@@ -222,6 +233,18 @@ def _exposed(name: str, live: LiveView) -> SignedTool:
         # The audit record has the true reason; the caller sees one answer for all of them.
         raise Refused(live.hidden.get(name, Reason.MCP_TOOL_UNKNOWN), name)
     return tool
+
+
+def _maker(made_by: bytes, live: LiveView) -> SignedTool:
+    """The tool that made a task. What may not be called may not answer later either."""
+    for tool in live.exposed.values():
+        if digest(tool.name) == made_by:
+            return tool
+    raise Refused(Reason.MCP_TASK_UNKNOWN, "the tool that made it is not what was signed, or is no more")
+
+
+def _owner(context: VerifiedContext) -> Owner:
+    return Owner(context.issuer, context.caller, context.user.sub, context.user.sub_iss)
 
 
 def _check_spelling(tool: SignedTool, arguments: JsonObject) -> None:

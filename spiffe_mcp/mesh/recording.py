@@ -97,6 +97,7 @@ def note_selected(record: Draft, selected: Selected) -> None:
     record.target = record.target._replace(
         server=str(manifest.server),
         manifest_serial=manifest.serial,
+        tool=selected.tool.name if selected.tool is not None else record.target.tool,
         tool_digest=selected.tool.digest if selected.tool is not None else "",
     )
 
@@ -146,7 +147,9 @@ def _note_call(record: Draft, call: Call | None, shown: frozenset[str]) -> None:
 
 def _target(call: Call | None) -> Target:
     action = action_of(call)
-    if call is None or call.kind is SubjectKind.NONE:
+    # A task's ID is no word for a log: "a server MAY use task IDs as bearer tokens" (tasks, "Security
+    # Considerations"). Its tool is noted when that is known.
+    if call is None or call.kind in {SubjectKind.NONE, SubjectKind.TASK}:
         return Target(action)
     name = call.name or ""
     if call.kind is SubjectKind.TOOL:

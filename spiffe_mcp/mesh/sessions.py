@@ -23,12 +23,17 @@ _ID: Final = re.compile(rb"[\x21-\x7e]{1,%d}" % MAX_ID_BYTES)
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """Who a session belongs to."""
+    """Who a session, or a task, belongs to."""
 
     peer: SpiffeId
     caller: SpiffeId
     sub: str
     sub_iss: str
+
+    @property
+    def mark(self) -> bytes:
+        """All of it, in as few bytes as a table's key has."""
+        return digest(str(self.peer), str(self.caller), self.sub, self.sub_iss)
 
 
 class Sessions:
@@ -53,7 +58,7 @@ class Sessions:
         if not _ID.fullmatch(session):
             raise Refused(Reason.SESSION_UNUSABLE)
         key, holder, second = digest(session), digest(str(owner.peer)), int(now.timestamp())
-        match self._table.add(key, _mark(owner), holder, self._last(second), second):
+        match self._table.add(key, owner.mark, holder, self._last(second), second):
             case Added.ADDED:
                 return
             case Added.PRESENT:
@@ -74,14 +79,10 @@ class Sessions:
 
     def _used(self, key: bytes, owner: Owner, second: int) -> bool:
         """Whether the session is `owner`'s; if so, it was used now."""
-        if self._table.get(key, second) != _mark(owner):
+        if self._table.get(key, second) != owner.mark:
             return False
         return self._table.touch(key, self._last(second), second)
 
     def _last(self, second: int) -> int:
         """From when on a session that is used now is idle for too long."""
         return second + self._idle + 1
-
-
-def _mark(owner: Owner) -> bytes:
-    return digest(str(owner.peer), str(owner.caller), owner.sub, owner.sub_iss)

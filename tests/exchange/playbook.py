@@ -35,6 +35,7 @@ from spiffe_mcp.mesh.routes import EgressRoute, IngressRoute, ServerName
 from spiffe_mcp.mesh.sessions import Sessions
 from spiffe_mcp.mesh.snapshot import Snapshot
 from spiffe_mcp.mesh.targets import HttpUpstream
+from spiffe_mcp.mesh.tasks import Tasks
 from spiffe_mcp.policy import PolicyEngine, RegoPolicy
 from spiffe_mcp.strict_json import JsonObject
 from spiffe_mcp.tables import LocalTable
@@ -77,7 +78,7 @@ default decision := {"allow": false, "rule": "default", "reason": "nothing grant
 decision := {"allow": true, "rule": "protocol", "reason": "part of the protocol"} if {
     input.action in {
         "initialize", "notifications/initialized", "ping", "prompts/get", "resources/read",
-        "server/discover", "session/end", "tools/list",
+        "server/discover", "session/end", "tasks/list", "tools/list",
     }
 }
 
@@ -126,9 +127,11 @@ CLIENT_HEADERS: Final = (
 )
 
 
-def message(method: str, params: Mapping[str, Any] | None = None, **envelope: Any) -> Request:
+def message(
+    method: str, params: Mapping[str, Any] | None = None, meta: JsonObject = META, **envelope: Any
+) -> Request:
     """A modern request, its headers as they have to be."""
-    said = {"jsonrpc": "2.0", "id": 1, "method": method, "params": {**(params or {}), "_meta": META}}
+    said = {"jsonrpc": "2.0", "id": 1, "method": method, "params": {**(params or {}), "_meta": meta}}
     headers = [(VERSION_HEADER, b"2026-07-28"), (b"mcp-method", method.encode())]
     if method in NAME_KEYS:
         headers.append((b"mcp-name", encode(str((params or {})[NAME_KEYS[method]]))))
@@ -259,7 +262,9 @@ class Ingress:
     policy: PolicyEngine = POLICY
     snapshot: Snapshot = field(default_factory=lambda: snapshot(WEATHER))
     memory: Memory = field(
-        default_factory=lambda: Memory(ReplayGuard(LocalTable(1000)), Sessions(LocalTable(1000)))
+        default_factory=lambda: Memory(
+            ReplayGuard(LocalTable(1000)), Sessions(LocalTable(1000)), Tasks(LocalTable(1000))
+        )
     )
     log: Memorised = field(default_factory=Memorised)
     shown: frozenset[str] = frozenset()

@@ -217,7 +217,7 @@ REFUSED = {
         post(b'{"jsonrpc":"2.0","id":1,"result":{}}', LEGACY_HEADER),
         Reason.MCP_RESPONSE_UNEXPECTED,
     ),
-    "an unknown method": (legacy("tasks/get"), Reason.MCP_METHOD_UNKNOWN),
+    "an unknown method": (legacy("tasks/update"), Reason.MCP_METHOD_UNKNOWN),
     "modern words in a legacy method": (message("initialize"), Reason.MCP_METHOD_UNKNOWN),
     "two sessions": (
         with_headers(legacy("ping"), (b"mcp-session-id", b"a"), (b"mcp-session-id", b"b")),

@@ -18,6 +18,7 @@ from spiffe_mcp.mesh.ingress import Hidden, PolicyRefused
 from spiffe_mcp.mesh.memory import Memory
 from spiffe_mcp.mesh.refusal import Addressee, answer
 from spiffe_mcp.mesh.sessions import Owner, Sessions
+from spiffe_mcp.mesh.tasks import Tasks
 from spiffe_mcp.policy import Decision, PolicyInput, RegoPolicy
 from spiffe_mcp.strict_json import JsonObject
 from spiffe_mcp.tables import LocalTable
@@ -271,7 +272,9 @@ def test_two_peers_may_use_one_name_for_their_contexts() -> None:
 
 
 def test_a_memory_that_is_full_refuses_rather_than_forgets() -> None:
-    side = Ingress(memory=Memory(ReplayGuard(LocalTable(1)), Sessions(LocalTable(1000))))
+    side = Ingress(
+        memory=Memory(ReplayGuard(LocalTable(1)), Sessions(LocalTable(1000)), Tasks(LocalTable(1)))
+    )
     side.admit(crossed(call()))
     assert side.refuses(crossed(call())) is Reason.CONTEXT_REPLAY_FULL
 

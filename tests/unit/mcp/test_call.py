@@ -74,7 +74,7 @@ LEGACY = (captured.LEGACY_VERSION,)
         (MODERN_CALL, (*LEGACY, *MODERN), Reason.MCP_HEADER_DUPLICATE),
         (LEGACY_CALL, MODERN, Reason.MCP_META_MISSING),
         (LEGACY_CALL.replace(b'"id":3,', b""), LEGACY, Reason.MCP_REQUEST_WITHOUT_ID),
-        (b'{"jsonrpc":"2.0","id":1,"method":"tasks/list"}', LEGACY, Reason.MCP_METHOD_UNKNOWN),
+        (b'{"jsonrpc":"2.0","id":1,"method":"tasks/update"}', LEGACY, Reason.MCP_METHOD_UNKNOWN),
         (b'{"jsonrpc":"2.0","id":1,"result":{}}', LEGACY, Reason.MCP_RESPONSE_UNEXPECTED),
         (b'{"jsonrpc":"2.0","id":1,"error":{}}', MODERN, Reason.MCP_RESPONSE_UNEXPECTED),
         (b'{"jsonrpc":"2.0","method":"notifications/cancelled"}', MODERN, Reason.MCP_METHOD_UNKNOWN),

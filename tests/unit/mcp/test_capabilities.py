@@ -18,6 +18,8 @@ BOTH_MODES = Capability.ELICITATION | Capability.ELICITATION_URL
         ({"sampling": {}}, Capability.SAMPLING),
         ({"sampling": {"tools": {}}}, Capability.SAMPLING | Capability.SAMPLING_TOOLS),
         ({"roots": {"listChanged": True}}, Capability.ROOTS),
+        ({"extensions": {"io.modelcontextprotocol/tasks": {}}}, Capability.TASKS),
+        ({"extensions": {"io.modelcontextprotocol/ui": {}}}, NOTHING),
         ({"elicitation": {}}, FORMS),
         ({"elicitation": {"form": {}}}, FORMS),
         ({"elicitation": {"url": {}}}, Capability.ELICITATION_URL),
@@ -37,6 +39,9 @@ def test_what_is_declared(capabilities: dict[str, Any], found: Capability) -> No
         {"elicitation": []},
         {"elicitation": {"voice": {}}},
         {"roots": "yes"},
+        {"extensions": ["io.modelcontextprotocol/tasks"]},
+        {"extensions": {"io.modelcontextprotocol/tasks": True}},
+        {"tasks": {}},
     ],
 )
 def test_what_cannot_be_read_declares_nothing(capabilities: dict[str, Any]) -> None:

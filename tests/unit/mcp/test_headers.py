@@ -8,6 +8,7 @@ from spiffe_mcp.mcp.message import Notification, Request
 
 CALL = Request(b"", 1, "tools/call", {"name": "add"})
 READ = Request(b"", 1, "resources/read", {"uri": "demo://thing/ü"})
+GET_TASK = Request(b"", 1, "tasks/get", {"taskId": "t"})
 LIST = Request(b"", 1, "tools/list", None)
 
 
@@ -34,6 +35,7 @@ def test_a_header_given_twice_is_refused_even_if_both_agree(name: bytes) -> None
         (CALL, {b"mcp-method": b"tools/call", b"mcp-name": b"add"}),
         (CALL, {b"mcp-method": b"tools/call", b"mcp-name": b"=?base64?YWRk?="}),
         (READ, {b"mcp-name": b"=?base64?ZGVtbzovL3RoaW5nL8O8?="}),
+        (GET_TASK, {b"mcp-method": b"tasks/get", b"mcp-name": b"t"}),
         (LIST, {b"mcp-method": b"tools/list"}),
         (LIST, {}),
         (Notification(b"", "notifications/initialized", None), {b"mcp-method": b"notifications/initialized"}),
@@ -55,6 +57,7 @@ def test_mirrors_that_agree_pass(message: Request, mirrors: dict[bytes, bytes]) 
         (CALL, {b"mcp-name": b"=?base64?YWRk"}, Reason.MCP_HEADER_MISMATCH),
         (CALL, {b"mcp-name": b"=?base64?YWRl\n?="}, Reason.MCP_HEADER_MALFORMED),
         (CALL, {b"mcp-name": b"\xc3\xbc"}, Reason.MCP_HEADER_MALFORMED),
+        (GET_TASK, {b"mcp-name": b"u"}, Reason.MCP_HEADER_MISMATCH),
         (LIST, {b"mcp-name": b"add"}, Reason.MCP_HEADER_MISMATCH),
         (Request(b"", 1, "tools/call", {}), {b"mcp-name": b"None"}, Reason.MCP_HEADER_MISMATCH),
         (Request(b"", 1, "tools/call", {"name": 1}), {b"mcp-name": b"1"}, Reason.MCP_HEADER_MISMATCH),
@@ -75,6 +78,7 @@ def test_mirrors_that_disagree_are_refused(
         (CALL, {b"mcp-name": b"add"}),
         (CALL, {b"mcp-method": b"tools/call"}),
         (READ, {b"mcp-method": b"resources/read"}),
+        (GET_TASK, {b"mcp-method": b"tasks/get"}),
     ],
 )
 def test_the_mirrors_that_the_modern_era_demands_must_be_there(

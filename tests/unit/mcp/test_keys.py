@@ -26,6 +26,13 @@ def test_another_spelling_is_refused(key: str) -> None:
     assert refused.value.reason is Reason.MCP_KEY_CASE
 
 
+def test_in_an_answer_it_is_the_servers_fault() -> None:
+    KEYS.check_answered({"uri"})
+    with pytest.raises(Refused) as refused:
+        KEYS.check_answered({"uri", "Task"})
+    assert refused.value.reason is Reason.MCP_ANSWER_MALFORMED
+
+
 @pytest.mark.parametrize(
     "keys", [[], ["task"], ["tasks", "x-task", "URL", "naïve"], ["nextCursor", "_meta", "meta"]]
 )

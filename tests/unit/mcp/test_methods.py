@@ -28,6 +28,8 @@ PROMPT_REF: JsonObject = {"type": "ref/prompt", "name": "hello"}
         ("tools/call", {"name": "add", "arguments": {"a": 1}}, Subject(Kind.TOOL, "add", {"a": 1})),
         ("prompts/get", {"name": "p", "arguments": {}}, Subject(Kind.PROMPT, "p", {})),
         ("resources/read", {"uri": "demo://ü"}, Subject(Kind.RESOURCE, "demo://ü")),
+        ("tasks/get", {"taskId": "t"}, Subject(Kind.TASK, "t")),
+        ("tasks/cancel", {"taskId": "t"}, Subject(Kind.TASK, "t")),
         ("completion/complete", {"ref": PROMPT_REF}, Subject(Kind.PROMPT, "hello")),
         (
             "completion/complete",
@@ -43,16 +45,19 @@ def test_a_request_says_what_it_acts_upon(
 
 
 @pytest.mark.parametrize(
-    ("era", "method"),
+    ("era", "method", "kind"),
     [
-        (Era.MODERN, "server/discover"),
-        (Era.LEGACY, "initialize"),
-        (Era.LEGACY, "ping"),
-        (Era.LEGACY, "logging/setLevel"),
+        (Era.MODERN, "server/discover", Kind.NONE),
+        (Era.MODERN, "tasks/update", Kind.TASK),
+        (Era.LEGACY, "initialize", Kind.NONE),
+        (Era.LEGACY, "logging/setLevel", Kind.NONE),
+        (Era.LEGACY, "ping", Kind.NONE),
+        (Era.LEGACY, "tasks/list", Kind.NONE),
+        (Era.LEGACY, "tasks/result", Kind.TASK),
     ],
 )
-def test_methods_of_one_era_are_unknown_in_the_other(era: Era, method: str) -> None:
-    assert subject_of_request(era, method, None) == Subject(Kind.NONE)
+def test_methods_of_one_era_are_unknown_in_the_other(era: Era, method: str, kind: Kind) -> None:
+    assert subject_of_request(era, method, {"taskId": "t"}).kind is kind
     other = Era.LEGACY if era is Era.MODERN else Era.MODERN
     with pytest.raises(Refused) as refused:
         subject_of_request(other, method, None)
@@ -66,9 +71,8 @@ def test_methods_of_one_era_are_unknown_in_the_other(era: Era, method: str) -> N
         "subscriptions/listen",
         "resources/subscribe",
         "resources/unsubscribe",
-        "tasks/get",
-        "tasks/result",
-        "tasks/cancel",
+        "tasks/create",
+        "Tasks/Get",
         "sampling/createMessage",
         "elicitation/create",
         "roots/list",

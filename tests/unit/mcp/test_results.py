@@ -22,7 +22,7 @@ def call(method: str = "tools/call", capabilities: dict[str, Any] | None = None)
         "io.modelcontextprotocol/protocolVersion": "2026-07-28",
         "io.modelcontextprotocol/clientCapabilities": capabilities or {},
     }
-    params = {"name": "x", "uri": "x:", "_meta": meta}
+    params = {"name": "x", "uri": "x:", "taskId": "t", "_meta": meta}
     headers = [(b"mcp-protocol-version", b"2026-07-28"), (b"mcp-method", method.encode())]
     if method in NAME_KEYS:
         headers.append((b"mcp-name", str(params[NAME_KEYS[method]]).encode()))
@@ -52,9 +52,26 @@ def test_a_complete_result_answers_any_call(result: dict[str, Any]) -> None:
     check_result(call("tools/list"), result)
 
 
-@pytest.mark.parametrize("kind", ["task", "Complete", "partial", "", None, 1, ["complete"]])
+@pytest.mark.parametrize("kind", ["tasks", "Complete", "partial", "", None, 1, ["complete"]])
 def test_a_type_that_nobody_knows_is_refused(kind: Any) -> None:
     assert reason({"resultType": kind, "content": []}, call()) is Reason.MCP_RESULT_TYPE
+
+
+TAKES_TASKS: dict[str, Any] = {"extensions": {"io.modelcontextprotocol/tasks": {}}}
+
+
+def test_a_task_answers_a_tool_call_of_a_client_that_takes_tasks_and_nothing_else() -> None:
+    task: dict[str, Any] = {"resultType": "task", "taskId": "t"}
+    check_result(call(capabilities=TAKES_TASKS), task)
+    assert reason(task, call()) is Reason.MCP_CAPABILITY_UNDECLARED
+    for method in ("prompts/get", "resources/read", "tasks/get", "tools/list"):
+        assert reason(task, call(method, TAKES_TASKS)) is Reason.MCP_RESULT_TYPE
+
+
+def test_a_running_task_asks_in_a_complete_answer() -> None:
+    asks: dict[str, Any] = {"resultType": "complete", "taskId": "t", "inputRequests": {"q": ROOTS}}
+    check_result(call("tasks/get", {**TAKES_TASKS, "roots": {}}), asks)
+    assert reason(asks, call("tasks/get", TAKES_TASKS)) is Reason.MCP_CAPABILITY_UNDECLARED
 
 
 @pytest.mark.parametrize("method", ["tools/call", "prompts/get", "resources/read"])

@@ -17,8 +17,10 @@ def test_every_table_has_a_name_of_its_own() -> None:
     assert asked == {
         "tools desk replay": (400_000, 0),
         "tools desk sessions": (10_000, 16),
+        "tools desk tasks": (50_000, 36),
         "tools bank replay": (400_000, 0),
         "tools bank sessions": (10_000, 16),
+        "tools bank tasks": (50_000, 36),
     }
 
 
