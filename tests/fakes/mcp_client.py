@@ -37,6 +37,16 @@ _HEADERS: Final = (
     (b"accept", b"application/json, text/event-stream"),
 )
 
+# What Mcp-Name mirrors: Streamable HTTP "Standard headers", and the extension of tasks.
+_NAMED: Final = {
+    "prompts/get": "name",
+    "resources/read": "uri",
+    "tasks/cancel": "taskId",
+    "tasks/get": "taskId",
+    "tasks/update": "taskId",
+    "tools/call": "name",
+}
+
 
 def now() -> datetime:
     return datetime.now(UTC)  # noqa: TID251  a test is a composition root
@@ -90,6 +100,26 @@ def modern(method: str, *, name: str | None = None, message_id: int = 1, **argum
         params |= {"name": name, "arguments": arguments}
         mirrors.append((b"mcp-name", name.encode()))
     body = {"jsonrpc": "2.0", "id": message_id, "method": method, "params": params}
+    return Request(b"POST", PATH, (*_HEADERS, *mirrors), json.dumps(body).encode())
+
+
+def stateless(
+    method: str,
+    params: Mapping[str, Any] | None = None,
+    *,
+    capabilities: Mapping[str, Any] | None = None,
+    message_id: int = 1,
+) -> Request:
+    """Any request of 2026-07-28, of a client that declares `capabilities`."""
+    meta = {
+        "io.modelcontextprotocol/protocolVersion": MODERN,
+        "io.modelcontextprotocol/clientCapabilities": capabilities or {},
+    }
+    said = {**(params or {}), "_meta": meta}
+    mirrors = [(b"mcp-protocol-version", MODERN.encode()), (b"mcp-method", method.encode())]
+    if method in _NAMED:
+        mirrors.append((b"mcp-name", str(said[_NAMED[method]]).encode()))
+    body = {"jsonrpc": "2.0", "id": message_id, "method": method, "params": said}
     return Request(b"POST", PATH, (*_HEADERS, *mirrors), json.dumps(body).encode())
 
 

@@ -57,6 +57,7 @@ class RecordingServer:
     def __init__(self, tools: list[Message]) -> None:
         self.tools = tools
         self.answer: Handler = echo
+        self.others: dict[str, Handler] = {}  # how it answers other methods
         self.ending = 200  # the status of an answer to DELETE
         self.requests: list[Request] = []
         self.handshakes_refused: list[Refused] = []
@@ -89,13 +90,17 @@ class RecordingServer:
         assert (len(self.requests), self.accepted) == before
 
     @contextmanager
-    def answering(self, handler: Handler) -> Iterator[None]:
-        """Another answer to `tools/call`, inside."""
-        before, self.answer = self.answer, handler
+    def answering(self, handler: Handler, *others: str) -> Iterator[None]:
+        """Another answer to `tools/call`, inside; to the methods `others` instead, if there are any."""
+        before, others_before = self.answer, dict(self.others)
+        if others:
+            self.others |= dict.fromkeys(others, handler)
+        else:
+            self.answer = handler
         try:
             yield
         finally:
-            self.answer = before
+            self.answer, self.others = before, others_before
 
     @contextmanager
     def listing(self, tools: list[Message]) -> Iterator[None]:
@@ -116,6 +121,8 @@ class RecordingServer:
         message = json.loads(request.body)
         if message["method"] == "tools/call":
             await self.answer(message, reply)
+        elif message["method"] in self.others:
+            await self.others[message["method"]](message, reply)
         elif "id" not in message:
             await reply.send(ResponseHead(202, ()), b"")
         else:

@@ -64,6 +64,7 @@ default decision := {"allow": false, "rule": "default", "reason": "nothing grant
 decision := {"allow": true, "rule": "protocol", "reason": "part of the protocol"} if {
 	input.action != "tools/call"
 	not is_guest
+	not is_secret
 }
 
 decision := {"allow": true, "rule": "tools", "reason": "everybody may echo"} if {
@@ -80,6 +81,10 @@ visible_tools contains tool.name if {
 	some tool in input.tools
 	tool.name != "hidden"
 }
+
+is_secret if input.prompt == "secret"
+
+is_secret if startswith(input.resource, "secret:")
 
 is_guest if endswith(input.agent.path, "/guest")
 """
