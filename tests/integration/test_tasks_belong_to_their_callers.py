@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from itertools import count
 from typing import Any, Final
 
@@ -16,7 +17,7 @@ from tests.fakes.mesh import LIVE, Mesh
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-TAKES_TASKS: Final = {"extensions": {"io.modelcontextprotocol/tasks": {}}, "elicitation": {}}
+TAKES_TASKS: Final[dict[str, Any]] = {"extensions": {"io.modelcontextprotocol/tasks": {}}, "elicitation": {}}
 RELATED: Final = "io.modelcontextprotocol/related-task"
 ASKED: Final = ("tasks/get", "tasks/update", "tasks/cancel", "tasks/result", "tasks/list")
 
@@ -210,7 +211,7 @@ async def test_a_task_of_a_tool_that_has_changed_is_closed_with_it(mesh: Mesh) -
             answer = await mesh.planner.ask(about(task_id))
             assert not any(task_id.encode() in request.body for request in mesh.server.requests[seen:])
             assert answer.reason == Reason.MCP_TASK_UNKNOWN.code
-        await mesh.planner.ask(stateless("tools/list"))
+        mesh.clock.advance(timedelta(seconds=mesh.site.recheck + 1))
         assert (await mesh.planner.ask(about(task_id))).document["result"]["taskId"] == task_id
 
 
