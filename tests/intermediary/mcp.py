@@ -22,8 +22,15 @@ COMMON: Final[Headers] = (
     (b"Content-Type", b"application/json"),
     (b"Accept", b"application/json, text/event-stream"),
 )
-# Streamable HTTP "Standard headers": what Mcp-Name mirrors.
-_NAMED: Final = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
+# What Mcp-Name mirrors: Streamable HTTP "Standard headers", and the extension of tasks, "Routing Headers".
+_NAMED: Final = {
+    "prompts/get": "name",
+    "resources/read": "uri",
+    "tasks/cancel": "taskId",
+    "tasks/get": "taskId",
+    "tasks/update": "taskId",
+    "tools/call": "name",
+}
 # What a result has that may be kept (2026-07-28 server/utilities/caching); here it may not.
 CACHED: Final = {"resultType": "complete", "ttlMs": 0, "cacheScope": "private"}
 _ids = count(1)

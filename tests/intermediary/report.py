@@ -44,6 +44,7 @@ PASSED_BY_A_PLAIN_PROXY: Final = frozenset(
         "a cancellation of the legacy era reaches the server",
         "a stream that its server cuts ends without a result",
         "a call is never made twice",
+        "whoever made a task can ask about it",
     }
 )
 
