@@ -62,11 +62,12 @@ class Verdict(Enum):
 
 
 class Outcome(Enum):
-    """How it ended."""
+    """How it ended. `DISCONNECTED`: the caller left, which ends nothing but its connection."""
 
     COMPLETED = "completed"
     REFUSED = "refused"
     CANCELLED = "cancelled"
+    DISCONNECTED = "disconnected"
     ERROR = "error"
 
 

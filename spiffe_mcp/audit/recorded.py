@@ -12,7 +12,8 @@ recorded is not made. On exit, and only there, the draft is written, once: nothi
  - left after `complete()`, or after `refuse()`: as it says;
  - left by a `Refused`: refused, with its code;
  - left by an exception: an error, of which the record has the type, since its text may hold anything;
- - cancelled (an exception that is no `Exception`): cancelled, or complete if it had been by then;
+ - cancelled (an exception that is no `Exception`), because the caller left: complete if it had been by then,
+   or what `abandoned` says;
  - left with nothing said: an error, never a success by default.
 
 If the record cannot be written on exit, the exchange is refused, though the call was made: whoever sends the
@@ -72,6 +73,7 @@ class Draft:
     withheld: Mapping[str, str] = field(default_factory=dict)
     durations_ms: dict[str, float] = field(default_factory=dict)
     outcome: Outcome | None = None
+    abandoned: Outcome = Outcome.CANCELLED  # what it is if its caller leaves
     error: str = ""
 
     def complete(self) -> None:
@@ -128,7 +130,7 @@ class recorded:  # noqa: N801  read where it is used: `with recorded(log, draft)
             draft.outcome, draft.error = Outcome.ERROR, type(error).__name__
             self._log.append(draft.record())
         else:
-            draft.outcome = draft.outcome or Outcome.CANCELLED
+            draft.outcome = draft.outcome or draft.abandoned
             # A cancellation that turned into a refusal would be swallowed by whoever handles refusals.
             with suppress(Refused):
                 self._log.append(draft.record())

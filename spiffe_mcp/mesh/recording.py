@@ -15,6 +15,7 @@ from spiffe_mcp.audit import (
     Caller,
     Draft,
     Kind,
+    Outcome,
     Parameters,
     Ruling,
     Side,
@@ -25,7 +26,7 @@ from spiffe_mcp.audit import (
 from spiffe_mcp.context import User
 from spiffe_mcp.errors import Refused
 from spiffe_mcp.manifest import LiveView
-from spiffe_mcp.mcp import Call
+from spiffe_mcp.mcp import Call, Era
 from spiffe_mcp.mcp import Kind as SubjectKind
 from spiffe_mcp.mesh.egress import OutboundCall
 from spiffe_mcp.mesh.ingress import Authenticated, Decided, Inbound, Selected, action_of
@@ -141,6 +142,10 @@ def note_sent(record: Draft, call: OutboundCall) -> None:
 
 def _note_call(record: Draft, call: Call | None, shown: frozenset[str]) -> None:
     record.target = _target(call)
+    if call is not None and call.era is Era.LEGACY:
+        # "Disconnection SHOULD NOT be interpreted as the client cancelling its request" (2025-11-25
+        # basic/transports); in 2026-07-28 it MUST be.
+        record.abandoned = Outcome.DISCONNECTED
     if call is not None and call.arguments is not None:
         record.parameters = Parameters.redacted(call.arguments, call.raw, shown)
 

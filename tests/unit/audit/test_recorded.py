@@ -114,6 +114,26 @@ async def test_a_cancelled_exchange_is_recorded_and_stays_cancelled(fails_on_exi
     assert [record.outcome for record in log.records] == ([] if fails_on_exit else [Outcome.CANCELLED])
 
 
+@pytest.mark.parametrize("completes", [False, True])
+async def test_whoever_leaves_may_mean_something_else_by_it(completes: bool) -> None:
+    log, running = Memory(), asyncio.Event()
+
+    async def exchange() -> None:
+        with recorded(log, draft()) as record:
+            record.abandoned = Outcome.DISCONNECTED
+            if completes:
+                record.complete()
+            running.set()
+            await asyncio.Event().wait()
+
+    async with asyncio.TaskGroup() as tasks:
+        task = tasks.create_task(exchange())
+        await running.wait()
+        task.cancel()
+    expected = Outcome.COMPLETED if completes else Outcome.DISCONNECTED
+    assert [record.outcome for record in log.records] == [expected]
+
+
 def test_nothing_begins_that_could_not_be_recorded() -> None:
     """Fail closed: the body does not run."""
     log, ran = Memory(has_room=False), []
