@@ -251,6 +251,7 @@ class Reason(Enum):
     MCP_ANSWER_UNEXPECTED = ("mcp.answer_unexpected", HTTPStatus.BAD_GATEWAY)
     MCP_ANSWER_ERROR = ("mcp.answer_error", HTTPStatus.BAD_GATEWAY)
     MCP_SERVER_REQUEST_REFUSED = ("mcp.server_request_refused", HTTPStatus.BAD_GATEWAY)
+    MCP_SERVER_REQUESTS_FULL = ("mcp.server_requests_full", HTTPStatus.BAD_GATEWAY)
     MCP_CAPABILITY_UNDECLARED = ("mcp.capability_undeclared", HTTPStatus.BAD_GATEWAY)
     MCP_RESULT_TYPE = ("mcp.result_type", HTTPStatus.BAD_GATEWAY)
     MCP_INPUT_REQUESTS = ("mcp.input_requests", HTTPStatus.BAD_GATEWAY)

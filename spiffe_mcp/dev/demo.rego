@@ -9,8 +9,16 @@ default decision := {"allow": false, "rule": "default", "reason": "nothing grant
 decision := {"allow": true, "rule": "protocol", "reason": "part of the protocol"} if {
 	input.action in {
 		"initialize", "notifications/initialized", "notifications/cancelled",
-		"ping", "server/discover", "session/end", "tools/list",
+		"ping", "server/discover", "session/answer", "session/end", "tools/list",
 	}
+	input.direction == "client_to_server"
+}
+
+# The other way round: a server may see whether its client is there, and nothing else. To let it ask for input or
+# for a sample, allow "elicitation/create" or "sampling/createMessage" here, and "session/answer" above.
+decision := {"allow": true, "rule": "server_pings", "reason": "part of the protocol"} if {
+	input.direction == "server_to_client"
+	input.action == "ping"
 }
 
 decision := {"allow": true, "rule": "analysts_read", "reason": "analysts may use tools of low risk"} if {

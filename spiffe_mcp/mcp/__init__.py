@@ -5,13 +5,14 @@
     a refusal: answer_for(refused, id, presumed_era(message)), or unknown_tool(name, id)
 
 Modules, lowest first: `keys`, `message`, `headers`, `era`, `methods`, `call`; `answers`; `sse`,
-`json_splice`, `caching`, `tools`, `capabilities`, `tasks`, `results`, `notifications`, `judge`,
-`answer_filter`; `inventory` (what the ingress itself asks an upstream); `stdio` (lines, and no meaning).
+`json_splice`, `caching`, `tools`, `capabilities`, `tasks`, `server_requests`, `results`, `notifications`,
+`judge`, `answer_filter`; `inventory` (what the ingress itself asks an upstream); `stdio` (lines, and no
+meaning).
 """
 
 from spiffe_mcp.mcp.answer_filter import AnswerFilter
-from spiffe_mcp.mcp.answers import Answer, answer_for, unknown_tool
-from spiffe_mcp.mcp.call import Call, read_call
+from spiffe_mcp.mcp.answers import Answer, answer_for, declined, unknown_tool
+from spiffe_mcp.mcp.call import Call, read_call, read_response
 from spiffe_mcp.mcp.era import (
     LEGACY_VERSIONS,
     MODERN_VERSIONS,
@@ -49,10 +50,12 @@ __all__ = [
     "Subject",
     "ToolListPage",
     "answer_for",
+    "declined",
     "parse",
     "parse_tool_list",
     "presumed_era",
     "read_call",
+    "read_response",
     "rewrite_tool_list",
     "unknown_tool",
     "versions_from",

@@ -114,6 +114,18 @@ def unknown_tool(name: str, message_id: MessageId | None) -> Answer:
     return _answer(HTTPStatus.OK, message_id, INVALID_PARAMS, f"Unknown tool: {name}", None)
 
 
+def declined(message_id: MessageId, *, by_policy: bool) -> bytes:
+    """What a server is told whose request does not reach its client; no more than a client would say.
+
+    A client that does not take such requests does not know the method (2025-11-25 client/sampling "Error
+    Handling", client/roots).
+    """
+    code, message = (
+        (REFUSED_BY_POLICY, "Refused by policy") if by_policy else (METHOD_NOT_FOUND, "Method not found")
+    )
+    return _answer(HTTPStatus.OK, message_id, code, message, None).body
+
+
 def _by_status(status: HTTPStatus) -> _Error:
     default = (
         _Error(INTERNAL_ERROR, "Internal error")

@@ -13,7 +13,7 @@ from spiffe_mcp.mcp.era import SUPPORTED_VERSIONS, Era, Revision
 from spiffe_mcp.mcp.headers import Headers, compare_mirrors, mirror_headers, require_mirrors
 from spiffe_mcp.mcp.message import Message, MessageId, Notification, Request, Response
 from spiffe_mcp.mcp.methods import Kind, Subject, subject_of_notification, subject_of_request
-from spiffe_mcp.strict_json import JsonObject
+from spiffe_mcp.strict_json import JsonObject, JsonValue
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +51,12 @@ class Call:
 
     @property
     def capabilities(self) -> JsonObject:
-        """What the client declares with this very request; nothing in the legacy era, which has sessions."""
-        meta = (self.message.params or {}).get(eras.META)
-        declared = meta.get(eras.CAPABILITIES_KEY) if isinstance(meta, dict) else None
-        return declared if self.era is Era.MODERN and isinstance(declared, dict) else {}
+        """What the client declares with this message: in `_meta` (2026-07-28), or once, at `initialize`."""
+        params = self.message.params or {}
+        if self.era is Era.MODERN:
+            meta = params.get(eras.META)
+            return _object(meta.get(eras.CAPABILITIES_KEY)) if isinstance(meta, dict) else {}
+        return _object(params.get("capabilities")) if self.action == "initialize" else {}
 
     @property
     def id(self) -> MessageId | None:
@@ -72,8 +74,7 @@ def read_call(message: Message, headers: Headers, supported: Collection[str] = S
 
     `supported` are the protocol versions that this route speaks.
     """
-    # 1: answers to server-to-client requests are not offered; 2026-07-28 forbids to POST them at all
-    #    (streamable-http "Sending Messages"). A response nobody waits for is never forwarded.
+    # 1: a response is no call; who may send one is decided by `read_response`.
     if isinstance(message, Response):
         raise Refused(Reason.MCP_RESPONSE_UNEXPECTED)
     # 2: no header twice.
@@ -88,6 +89,19 @@ def read_call(message: Message, headers: Headers, supported: Collection[str] = S
     return classify(message, revision)
 
 
+def read_response(
+    response: Response, headers: Headers, supported: Collection[str] = SUPPORTED_VERSIONS
+) -> None:
+    """Return if a client may POST `response` at all; whether anybody waits for it is for its session to say.
+
+    Only a legacy client may: 2026-07-28 forbids it (streamable-http "Sending Messages"). One without an ID
+    answers nothing. Raises `Refused`: `MCP_RESPONSE_UNEXPECTED`, `MCP_HEADER_DUPLICATE`,
+    `MCP_VERSION_UNSUPPORTED`.
+    """
+    if response.id is None or not eras.has_sessions(mirror_headers(headers), supported):
+        raise Refused(Reason.MCP_RESPONSE_UNEXPECTED)
+
+
 def classify(message: Request | Notification, revision: Revision) -> Call:
     """What `message` asks for in `revision`; default deny: raises `Refused(MCP_METHOD_UNKNOWN)`."""
     if isinstance(message, Request):
@@ -95,3 +109,7 @@ def classify(message: Request | Notification, revision: Revision) -> Call:
     else:
         subject = subject_of_notification(revision.era, message.method)
     return Call(message, revision, subject)
+
+
+def _object(value: JsonValue) -> JsonObject:
+    return value if isinstance(value, dict) else {}

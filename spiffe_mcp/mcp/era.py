@@ -93,6 +93,18 @@ def decide(
     return revision
 
 
+def has_sessions(mirrors: MirrorHeaders, supported: Collection[str] = SUPPORTED_VERSIONS) -> bool:
+    """Whether a request that holds no call is of a revision with sessions, by its header: a legacy one.
+
+    Raises `Refused(MCP_VERSION_UNSUPPORTED)` for one that is not spoken here.
+    """
+    header = mirrors.get(mcp_headers.VERSION)
+    version = ASSUMED_VERSION if header is None else header.decode("latin-1")
+    if version not in supported:
+        raise VersionRefused(Reason.MCP_VERSION_UNSUPPORTED, version[:MAX_SHOWN], supported)
+    return _REVISIONS[version].era is Era.LEGACY
+
+
 def presumed_era(message: Message) -> Era:
     """The era whose form an error answer to `message` takes, whatever rules the message breaks."""
     params = None if isinstance(message, Response) else message.params

@@ -8,7 +8,6 @@ and authorised anew; `requestState` is the server's, and passes as it is.
 Legacy results have no type, and none is looked for. Pure.
 """
 
-from collections.abc import Mapping
 from typing import Final
 
 from spiffe_mcp.errors import Reason, Refused
@@ -17,6 +16,7 @@ from spiffe_mcp.mcp.capabilities import Capability, declared
 from spiffe_mcp.mcp.era import Era
 from spiffe_mcp.mcp.keys import ExactKeys
 from spiffe_mcp.mcp.methods import Kind
+from spiffe_mcp.mcp.server_requests import needed
 from spiffe_mcp.mcp.tasks import TASK
 from spiffe_mcp.strict_json import JsonObject, JsonValue
 
@@ -27,11 +27,6 @@ MAX_INPUT_REQUESTS: Final = 32
 _MAY_ASK: Final = frozenset({"prompts/get", "resources/read", "tools/call"})
 _RESULT: Final = ExactKeys(frozenset({"inputRequests", "requestState", "resultType"}))
 _REQUEST: Final = ExactKeys(frozenset({"method", "params"}))
-_PARAMS: Final = ExactKeys(frozenset({"mode", "toolChoice", "tools"}))
-_MODES: Final[Mapping[str, Capability]] = {
-    "form": Capability.ELICITATION,
-    "url": Capability.ELICITATION_URL,
-}
 
 
 def check_result(call: Call, result: JsonObject) -> None:
@@ -69,7 +64,7 @@ def _check_questions(result: JsonObject, has: Capability) -> None:
         raise Refused(Reason.MCP_INPUT_REQUESTS, f"no object of at most {MAX_INPUT_REQUESTS} requests")
     for question in asked.values():
         method, params = _read(question)
-        if _needed(method, params) & ~has:
+        if needed(method, params) & ~has:
             raise Refused(Reason.MCP_CAPABILITY_UNDECLARED, method)
 
 
@@ -80,18 +75,4 @@ def _read(question: JsonValue) -> tuple[str, JsonObject]:
     method, params = question.get("method"), question.get("params", {})
     if not isinstance(method, str) or not isinstance(params, dict):
         raise Refused(Reason.MCP_INPUT_REQUESTS, "a request without method, or params that are no object")
-    _PARAMS.check_answered(params)
     return method, params
-
-
-def _needed(method: str, params: JsonObject) -> Capability:
-    """What a client must have declared to be asked this; default deny."""
-    if method == "sampling/createMessage":
-        with_tools = "tools" in params or "toolChoice" in params
-        return Capability.SAMPLING | (Capability.SAMPLING_TOOLS if with_tools else Capability(0))
-    if method == "roots/list":
-        return Capability.ROOTS
-    mode = params.get("mode", "form")
-    if method == "elicitation/create" and isinstance(mode, str) and mode in _MODES:
-        return _MODES[mode]
-    raise Refused(Reason.MCP_SERVER_REQUEST_REFUSED, ascii(method[:80]))

@@ -7,18 +7,17 @@ its own (`mesh.tasks`). Everything else passes as it came, if it is the answer t
 (`mcp.AnswerFilter`).
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from datetime import datetime
-from typing import Final, TypeAlias
+from collections.abc import Mapping
+from typing import Final
 
 from spiffe_mcp.errors import Reason, Refused
 from spiffe_mcp.http import ResponseHead
-from spiffe_mcp.manifest import LiveView, compare
+from spiffe_mcp.manifest import compare
 from spiffe_mcp.mcp import (
     AnswerFilter,
     Call,
     CallJudge,
+    Era,
     Kind,
     Response,
     caching,
@@ -30,39 +29,29 @@ from spiffe_mcp.mcp.judge import OfAnEra
 from spiffe_mcp.mcp.tasks import created_by, mentioned_in_result, only_own
 from spiffe_mcp.mcp.tools import tool_name
 from spiffe_mcp.mesh import relay
+from spiffe_mcp.mesh.behind import Behind, Observer
 from spiffe_mcp.mesh.ingress import Permit
-from spiffe_mcp.mesh.memory import Memory
+from spiffe_mcp.mesh.questions import Questions
 from spiffe_mcp.mesh.tasks import OfOwnTasks, OwnTasks
 from spiffe_mcp.strict_json import JsonObject
 
 MAX_TTL_MS: Final = 60_000  # how long a client may keep anything
-
-# Told of every page of live tools that goes by, held against the manifest.
-Observer: TypeAlias = Callable[[LiveView], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Behind:
-    """What an answer is judged by beside its call, and what it may change: of the server that gives it."""
-
-    memory: Memory
-    observe: Observer
-    now: datetime
 
 
 def filter_for(permit: Permit, head: ResponseHead, behind: Behind) -> relay.Filter:
     """The filter of the answer to `permit`; raises `Refused` for a type of content that is no answer."""
     call = permit.authenticated.inbound.call
     if call is None:
-        return relay.Nothing()  # a session's end is answered without a body worth reading
-    own = OwnTasks(behind.memory.tasks, permit.authenticated.maker, lambda: behind.now)
+        return relay.Nothing()  # the end of a session, or an answer: there is no body worth reading
+    own = OwnTasks(behind.memory.tasks, permit.authenticated.maker, behind.clock)
 
     def passed(answer: Response) -> bytes:
         if answer.result is not None:
             _check_tasks(call, answer.result, own)
         return _passed(answer, call, permit, behind.observe, own)
 
-    judge = CallJudge(call, passed, OfOwnTasks(OfAnEra(call.era), own))
+    said = Questions(permit, behind) if call.era is Era.LEGACY else OfAnEra(call.era)
+    judge = CallJudge(call, passed, OfOwnTasks(said, own))
     if call.id is None:
         return NothingFilter(judge)
     return AnswerFilter.of(relay.content_type(head.headers), judge)

@@ -17,10 +17,10 @@ from datetime import datetime
 from spiffe_mcp.context import Delegation, User, mint
 from spiffe_mcp.http import Request
 from spiffe_mcp.identity import AllowedIds, SpiffeId
-from spiffe_mcp.mcp import Call, Era, versions_from
+from spiffe_mcp.mcp import Era, versions_from
 from spiffe_mcp.mesh import headers
 from spiffe_mcp.mesh.hop_binding import hop_binding
-from spiffe_mcp.mesh.reading import check_method, read_body
+from spiffe_mcp.mesh.reading import Asked, check_method, read_body
 from spiffe_mcp.mesh.routes import EgressRoute
 from spiffe_mcp.mesh.snapshot import Snapshot
 from spiffe_mcp.permit import GrantedOnly
@@ -45,8 +45,8 @@ class ExchangeIds:
     jti: str
 
 
-def read(request: Request, minimum: Era = Era.LEGACY) -> Call | None:
-    """(2) What `request` asks for, in no era before `minimum`; None for DELETE, which ends a legacy session.
+def read(request: Request, minimum: Era = Era.LEGACY) -> Asked:
+    """(2) What `request` asks for, in no era before `minimum`.
 
     Raises `Refused`, each rule of `reading` and `mcp` with its own reason.
     """
@@ -57,7 +57,7 @@ def read(request: Request, minimum: Era = Era.LEGACY) -> Call | None:
 
 def admit(
     request: Request,
-    call: Call | None,
+    asked: Asked,
     *,
     route: EgressRoute,
     server: SpiffeId,
@@ -81,7 +81,7 @@ def admit(
         Delegation(user=user, caller=caller, scope=(), txn=ids.txn),
         signer=snapshot.signer,
         audience=server,
-        binding=hop_binding(bare, call),
+        binding=hop_binding(bare, asked),
         jti=ids.jti,
         now=now,
     )

@@ -16,6 +16,9 @@ from spiffe_mcp.http.messages import values
 USER_CONTEXT: Final = b"mesh-user-context"
 SESSION_ID: Final = b"mcp-session-id"
 
+# What stands over a message of the agent's own.
+POSTED: Final = ((b"content-type", b"application/json"), (b"accept", b"application/json, text/event-stream"))
+
 _MCP: Final = b"mcp-"  # of an answer: MCP-Protocol-Version, Mcp-Session-Id
 _MCP_PARAM: Final = b"mcp-param-"  # whatever parameter a tool's schema mirrors there
 _REQUEST: Final = frozenset(

@@ -7,9 +7,10 @@ from spiffe_mcp.errors import Reason, Refused
 from spiffe_mcp.http import Request
 from spiffe_mcp.http.messages import values
 from spiffe_mcp.mcp import Call
+from spiffe_mcp.mesh.reading import Asked
 
 
-def hop_binding(request: Request, call: Call | None) -> RequestBinding:
+def hop_binding(request: Request, asked: Asked) -> RequestBinding:
     """The binding of `request`, as it goes over the hop; raises `Refused`: HTTP_HOST, REQUEST_UNBINDABLE.
 
     `htu` is the target URI without query (RFC 9449 section 4.2). The authority in it is the Host that egress
@@ -23,8 +24,8 @@ def hop_binding(request: Request, call: Call | None) -> RequestBinding:
             method=request.method.decode("ascii"),
             uri=f"https://{hosts[0].decode('latin-1')}{request.path.decode('latin-1')}",
             body_sha256=sha256(request.body).digest(),
-            mcp_method=call.action if call is not None else None,
-            mcp_name=call.name if call is not None else None,
+            mcp_method=asked.action if isinstance(asked, Call) else None,
+            mcp_name=asked.name if isinstance(asked, Call) else None,
         )
     except Refused as refused:
         # A name that no link can say. The request's fault, not that of a context nobody has looked at yet.

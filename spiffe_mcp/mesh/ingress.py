@@ -6,7 +6,8 @@ left out and none can come too early. Every phase either grants or raises `Refus
  `read`          1. only listed headers are read; exactly one user context
                  2. the body is parsed strictly, the era decided
  `authenticate`  3. the context holds for this peer, this audience, this request, now; and was not seen before
-                 4. a legacy session is one that this caller opened for this user, a task one that it made
+                 4. a legacy session is one that this caller opened for this user, a task one that it made, an
+                    answer of the client's to a question that waits in its session
  `select`        5. the tool is in the verified manifest, and its live definition is the signed one; so is the
                     tool that made a task
  `decide`        6. the arguments satisfy the signed schema, in its spelling, and headers mirror them
@@ -29,10 +30,12 @@ from spiffe_mcp.http import Request
 from spiffe_mcp.http.messages import values
 from spiffe_mcp.manifest import LiveView, Manifest, SignedTool, VerifiedManifest
 from spiffe_mcp.mcp import Call, Era, ExactKeys, Kind, param_headers, versions_from
+from spiffe_mcp.mcp import Request as McpRequest
+from spiffe_mcp.mcp.capabilities import NOTHING, Capability
 from spiffe_mcp.mesh import headers
 from spiffe_mcp.mesh.hop_binding import hop_binding
 from spiffe_mcp.mesh.memory import Memory
-from spiffe_mcp.mesh.reading import check_method, read_body
+from spiffe_mcp.mesh.reading import Asked, ClientAnswer, SessionEnd, check_method, read_body
 from spiffe_mcp.mesh.routes import IngressRoute
 from spiffe_mcp.mesh.sessions import Owner
 from spiffe_mcp.mesh.snapshot import Snapshot
@@ -42,6 +45,7 @@ from spiffe_mcp.policy import (
     AgentInput,
     ContextInput,
     Decision,
+    Direction,
     PolicyEngine,
     PolicyInput,
     ToolInput,
@@ -55,27 +59,33 @@ from spiffe_mcp.tls import Peer
 # What a signed schema declares follows from the tool's digest alone.
 _DECLARED: Final[Recent[str, param_headers.Declared]] = Recent(4096)
 
-SESSION_END = (
-    "session/end"  # our name for what DELETE does to a legacy session; no method of MCP is called so
-)
+# Our names for what is no call; no method of MCP is called so.
+SESSION_END: Final = "session/end"
+SESSION_ANSWER: Final = "session/answer"
 
 
 @dataclass(frozen=True, slots=True)
 class Inbound(metaclass=GrantedOnly):
-    """A request that could be read. `call` is None for DELETE, which ends a legacy session."""
+    """A request that could be read."""
 
     request: Request
-    call: Call | None
+    asked: Asked
     header: bytes
+
+    @property
+    def call(self) -> Call | None:
+        """The call that it is, if it is one."""
+        return self.asked if isinstance(self.asked, Call) else None
 
 
 @dataclass(frozen=True, slots=True)
 class Authenticated(metaclass=GrantedOnly):
-    """A request of which is known who sent it, for whom."""
+    """A request of which is known who sent it, for whom. `declared`: at the beginning of its session."""
 
     inbound: Inbound
     context: VerifiedContext
     session: bytes | None
+    declared: Capability
     made_by: bytes | None = None  # of a request about a task, the tool that made it: see `mesh.tasks`
 
     @property
@@ -132,7 +142,7 @@ def read(request: Request, minimum: Era = Era.LEGACY) -> Inbound:
     if len(contexts) > 1:
         raise Refused(Reason.CONTEXT_MALFORMED, f"{len(contexts)} headers")
     # (2) The same rules as at egress: a peer is no more believed than a workload.
-    return Inbound.granted(request=request, call=read_body(request, supported), header=contexts[0])
+    return Inbound.granted(request=request, asked=read_body(request, supported), header=contexts[0])
 
 
 def authenticate(
@@ -143,20 +153,24 @@ def authenticate(
     context = verify(
         inbound.header,
         hop=InboundHop(peer=peer.spiffe_id, leaf_der=peer.leaf_der, audience=snapshot.spiffe_id),
-        binding=hop_binding(inbound.request, inbound.call),
+        binding=hop_binding(inbound.request, inbound.asked),
         signers=snapshot.signers,
         now=now,
     )
     memory.replay.check(context.issuer, context.jti, context.expires, now)
-    # (4) A session ID that is not this owner's does not exist. Nor does a task's.
-    session, call, made_by = _session(inbound.request), inbound.call, None
+    # (4) A session ID that is not this owner's does not exist. Nor does a task's, nor another's question.
+    session, call, made_by, declared = _session(inbound.request), inbound.call, None, NOTHING
     if session is not None:
-        memory.sessions.check(session, _owner(context), now)
+        declared = memory.sessions.check(session, _owner(context), now)
     elif call is None:
-        raise Refused(Reason.SESSION_UNKNOWN, "DELETE without a session")
+        raise Refused(Reason.SESSION_UNKNOWN, f"{action_of(inbound.asked)} without a session")
     if call is not None and call.kind is Kind.TASK:
         made_by = memory.tasks.tool_of(call.name or "", Maker(_owner(context), session), now)
-    return Authenticated.granted(inbound=inbound, context=context, session=session, made_by=made_by)
+    if session is not None and isinstance(inbound.asked, ClientAnswer):
+        memory.pending.answered(session, inbound.asked.id, now)
+    return Authenticated.granted(
+        inbound=inbound, context=context, session=session, declared=declared, made_by=made_by
+    )
 
 
 def select(
@@ -194,6 +208,27 @@ def decide(selected: Selected, *, policy: PolicyEngine, environment: str, now: d
     return Decided.granted(selected=selected, decision=decision, visible=visible)
 
 
+def decide_asked(
+    decided: Decided, request: McpRequest, *, policy: PolicyEngine, environment: str, now: datetime
+) -> Decision:
+    """What policy says of `request`, which the server makes of the client while it answers what was decided.
+
+    The same question as that of the client, the other way round: its agent and user are those that would be
+    asked, its arguments the parameters of the request.
+    """
+    question = _question(decided.selected, environment, now)
+    asked = replace(
+        question,
+        action=request.method,
+        direction=Direction.SERVER_TO_CLIENT,
+        arguments=request.params,
+        tools=None,
+        resource=None,
+        prompt=None,
+    )
+    return policy.decide(asked)
+
+
 def permit(decided: Decided, route: IngressRoute) -> Permit:
     """Step 8. The bytes that were parsed are the bytes that go."""
     if not decided.decision.allow:
@@ -215,9 +250,20 @@ class PolicyRefused(Refused):
         self.decision = decision
 
 
-def action_of(call: Call | None) -> str:
+def owner_of(context: VerifiedContext) -> Owner:
+    """Whose sessions whoever sent `context` may use."""
+    return Owner(context.issuer, context.caller, context.user.sub, context.user.sub_iss)
+
+
+def action_of(asked: Asked) -> str:
     """What policy and audit call a request."""
-    return SESSION_END if call is None else call.action
+    match asked:
+        case Call():
+            return asked.action
+        case ClientAnswer():
+            return SESSION_ANSWER
+        case SessionEnd():
+            return SESSION_END
 
 
 def _session(request: Request) -> bytes | None:
@@ -294,7 +340,7 @@ def _question(selected: Selected, environment: str, now: datetime) -> PolicyInpu
     claims = user.attributes()
     is_list = call is not None and call.action == "tools/list"
     return PolicyInput(
-        action=action_of(call),
+        action=action_of(authenticated.inbound.asked),
         server=str(manifest.manifest.server),
         agent=AgentInput(
             spiffe_id=str(context.caller),

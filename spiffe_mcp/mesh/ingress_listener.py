@@ -20,14 +20,19 @@ from spiffe_mcp.http.messages import values
 from spiffe_mcp.http.server import ServerConnection
 from spiffe_mcp.identity import AllowedIds
 from spiffe_mcp.manifest import LiveView
+from spiffe_mcp.mcp.capabilities import NOTHING, declared
 from spiffe_mcp.mesh import headers, ingress, recording, relay
-from spiffe_mcp.mesh.answer import Behind, filter_for
+from spiffe_mcp.mesh.answer import filter_for
 from spiffe_mcp.mesh.authorized import Authorized
+from spiffe_mcp.mesh.behind import Behind
+from spiffe_mcp.mesh.declined import Declined
+from spiffe_mcp.mesh.declining import Declining
 from spiffe_mcp.mesh.exchange import Surroundings
 from spiffe_mcp.mesh.ingress import Permit
 from spiffe_mcp.mesh.interruption import Interruption
 from spiffe_mcp.mesh.listen import Closed
 from spiffe_mcp.mesh.memory import Memory
+from spiffe_mcp.mesh.reading import SessionEnd
 from spiffe_mcp.mesh.recording import HandshakeRecords
 from spiffe_mcp.mesh.refusal import answer_refused
 from spiffe_mcp.mesh.routes import IngressRoute, unknown_path
@@ -58,6 +63,12 @@ class _Server:
         self.route = route
         self.upstream = Upstream(route, recheck=site.recheck, idle=around.capacity.idle)
         self.memory = Memory.of(site.name, str(route.name), around.tables)
+        self.declining = Declining(self.upstream.send)
+
+    def close(self) -> None:
+        """End the idle connections, and what the server is told on its own."""
+        self.declining.close()
+        self.upstream.close()
 
 
 class IngressListener:
@@ -95,7 +106,7 @@ class IngressListener:
     def close(self) -> None:
         """End the idle connections to the servers."""
         for server in self.servers.values():
-            server.upstream.close()
+            server.close()
 
     def current(self) -> Snapshot:
         """Who this agent is now; raises `Refused(IDENTITY_UNAVAILABLE)`."""
@@ -234,11 +245,7 @@ class _PeerService:
         async with await relay.begun(server.upstream.send(permit), self._around.limits) as response:
             _follow_session(permit, response.head, server.memory, record.time)
 
-            def observe(page: LiveView) -> None:
-                server.upstream.observed(page)
-                recording.note_withheld(record, page)
-
-            passing = filter_for(permit, response.head, Behind(server.memory, observe, record.time))
+            passing = filter_for(permit, response.head, self._behind(server, record))
             try:
                 with (
                     recording.timed(record, "answer"),
@@ -251,13 +258,29 @@ class _PeerService:
                 if passing.answered:
                     record.complete()
 
+    def _behind(self, server: _Server, record: Draft) -> Behind:
+        """What answers of `server` are judged by; what is withheld of one stands in `record`."""
+        site = self._listener.site
+
+        def observe(page: LiveView) -> None:
+            server.upstream.observed(page)
+            recording.note_withheld(record, page)
+
+        def decline(declined: Declined) -> None:
+            recording.note_declined(record, declined)
+            server.declining.begin(declined)
+
+        return Behind(server.memory, site.policy, site.environment, self._around.clock, observe, decline)
+
 
 def _follow_session(permit: Permit, head: ResponseHead, memory: Memory, now: datetime) -> None:
     """Remember a legacy session that the server opened, and forget one that it ended."""
     authenticated = permit.authenticated
+    call = authenticated.inbound.call
     for session in values(head.headers, headers.SESSION_ID):
-        memory.sessions.opened(session, authenticated.owner, now)
-    ended = authenticated.inbound.call is None and head.status in _SUCCESS
+        declares = declared(call.capabilities) if call is not None else NOTHING
+        memory.sessions.opened(session, authenticated.owner, now, declares)
+    ended = isinstance(authenticated.inbound.asked, SessionEnd) and head.status in _SUCCESS
     over = ended or head.status == HTTPStatus.NOT_FOUND
     if authenticated.session is not None and over:
         memory.sessions.ended(authenticated.session)

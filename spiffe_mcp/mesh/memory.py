@@ -1,4 +1,4 @@
-"""What one server's exchanges have to remember of each other: replay, sessions, tasks.
+"""What one server's exchanges have to remember of each other: replay, sessions, questions, tasks.
 
 Everything that is remembered from one exchange for another stands here, in a table with a name: so processes
 that share the tables remember together. Pure: no clock, no I/O of its own.
@@ -8,12 +8,15 @@ from dataclasses import dataclass
 from typing import Final, Protocol, Self
 
 from spiffe_mcp.context import ReplayGuard
+from spiffe_mcp.mesh import sessions, tasks
+from spiffe_mcp.mesh.pending import Pending
 from spiffe_mcp.mesh.sessions import Sessions
-from spiffe_mcp.mesh.tasks import VALUE_BYTES, Tasks
-from spiffe_mcp.tables import KEY_BYTES, LocalTable, Table
+from spiffe_mcp.mesh.tasks import Tasks
+from spiffe_mcp.tables import LocalTable, Table
 
 REPLAY_CAPACITY: Final = 400_000  # user contexts remembered at a time, for each server; half by one peer
 SESSION_CAPACITY: Final = 10_000  # legacy sessions, likewise
+PENDING_CAPACITY: Final = 10_000  # questions of the server that wait for an answer, likewise
 TASK_CAPACITY: Final = 50_000  # likewise
 
 
@@ -35,6 +38,7 @@ class Memory:
 
     replay: ReplayGuard
     sessions: Sessions
+    pending: Pending
     tasks: Tasks
 
     @classmethod
@@ -43,6 +47,7 @@ class Memory:
         whose = f"{site} {server}"
         return cls(
             replay=ReplayGuard(tables(f"{whose} replay", REPLAY_CAPACITY, 0)),
-            sessions=Sessions(tables(f"{whose} sessions", SESSION_CAPACITY, KEY_BYTES)),
-            tasks=Tasks(tables(f"{whose} tasks", TASK_CAPACITY, VALUE_BYTES)),
+            sessions=Sessions(tables(f"{whose} sessions", SESSION_CAPACITY, sessions.VALUE_BYTES)),
+            pending=Pending(tables(f"{whose} pending", PENDING_CAPACITY, 0)),
+            tasks=Tasks(tables(f"{whose} tasks", TASK_CAPACITY, tasks.VALUE_BYTES)),
         )

@@ -1,15 +1,49 @@
 """Reading a request, the same on both sides of a hop: what is no MCP message in strict JSON gets no further.
 
-Enters: a whole HTTP request. Leaves: the `Call` that it is, or None for DELETE, which ends a legacy session.
-Who sent it and whether it may be made is decided elsewhere. Pure.
+Enters: a whole HTTP request. Leaves: what it asks for. Who sent it and whether it may be made is decided
+elsewhere. Pure.
 """
 
 from collections.abc import Collection
+from dataclasses import dataclass
+from typing import TypeAlias
 
 from spiffe_mcp.errors import Reason, Refused
 from spiffe_mcp.http import Request
-from spiffe_mcp.mcp import LEGACY_VERSIONS, SUPPORTED_VERSIONS, Call, parse, read_call
+from spiffe_mcp.http.messages import values
+from spiffe_mcp.mcp import (
+    LEGACY_VERSIONS,
+    SUPPORTED_VERSIONS,
+    Call,
+    MessageId,
+    Response,
+    parse,
+    read_call,
+    read_response,
+)
 from spiffe_mcp.mesh import headers
+
+
+@dataclass(frozen=True, slots=True)
+class ClientAnswer:
+    """A client's response to what a legacy server asked of it, POSTed in its session."""
+
+    response: Response
+
+    @property
+    def id(self) -> MessageId:
+        """Of the question that it answers; one without was refused (`mcp.read_response`)."""
+        if self.response.id is None:
+            raise Refused(Reason.MCP_RESPONSE_UNEXPECTED)
+        return self.response.id
+
+
+@dataclass(frozen=True, slots=True)
+class SessionEnd:
+    """DELETE, which ends a legacy session."""
+
+
+Asked: TypeAlias = Call | ClientAnswer | SessionEnd
 
 
 class NotAllowed(Refused):
@@ -31,11 +65,17 @@ def check_method(request: Request, supported: Collection[str] = SUPPORTED_VERSIO
         raise NotAllowed(request.method, b", ".join(allowed))
 
 
-def read_body(request: Request, supported: Collection[str] = SUPPORTED_VERSIONS) -> Call | None:
+def read_body(request: Request, supported: Collection[str] = SUPPORTED_VERSIONS) -> Asked:
     """What `request`, of a checked method, asks for; raises `Refused`, each rule with its own reason."""
     # A DELETE has nothing to parse, so it must have nothing that could be forwarded unread either.
     if request.method == b"DELETE":
         headers.check_bodiless(request)
-        return None
+        return SessionEnd()
     headers.check_json(request)
-    return read_call(parse(request.body), request.headers, supported)
+    message = parse(request.body)
+    if isinstance(message, Response):
+        read_response(message, request.headers, supported)
+        if not values(request.headers, headers.SESSION_ID):
+            raise Refused(Reason.MCP_RESPONSE_UNEXPECTED, "no session")
+        return ClientAnswer(message)
+    return read_call(message, request.headers, supported)

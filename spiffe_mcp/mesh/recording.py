@@ -28,8 +28,10 @@ from spiffe_mcp.errors import Refused
 from spiffe_mcp.manifest import LiveView
 from spiffe_mcp.mcp import Call, Era
 from spiffe_mcp.mcp import Kind as SubjectKind
+from spiffe_mcp.mesh.declined import Declined
 from spiffe_mcp.mesh.egress import OutboundCall
 from spiffe_mcp.mesh.ingress import Authenticated, Decided, Inbound, Selected, action_of
+from spiffe_mcp.mesh.reading import Asked
 from spiffe_mcp.mesh.routes import EgressRoute
 from spiffe_mcp.policy import PolicyEngine
 from spiffe_mcp.tls import Peer
@@ -77,7 +79,7 @@ def address(peername: object) -> str:
 
 def note_inbound(record: Draft, inbound: Inbound, shown: frozenset[str]) -> None:
     """What was asked for."""
-    _note_call(record, inbound.call, shown)
+    _note_asked(record, inbound.asked, shown)
 
 
 def note_authenticated(record: Draft, authenticated: Authenticated) -> None:
@@ -120,14 +122,17 @@ def note_withheld(record: Draft, view: LiveView) -> None:
     record.withheld = {name: reason.code for name, reason in view.hidden.items()}
 
 
+def note_declined(record: Draft, declined: Declined) -> None:
+    """Which question of the server was not delivered; of each method, the last."""
+    record.withheld = {**record.withheld, declined.method: declined.refused.reason.code}
+
+
 # -- egress -------------------------------------------------------------------------------------------------
 
 
-def note_outbound(
-    record: Draft, call: Call | None, route: EgressRoute, user: User, shown: frozenset[str]
-) -> None:
+def note_outbound(record: Draft, asked: Asked, route: EgressRoute, user: User, shown: frozenset[str]) -> None:
     """What was asked for, of whom, for which user."""
-    _note_call(record, call, shown)
+    _note_asked(record, asked, shown)
     record.target = record.target._replace(server=str(route.server))
     record.caller = record.caller._replace(user=user.sub, user_iss=user.sub_iss)
 
@@ -140,21 +145,23 @@ def note_sent(record: Draft, call: OutboundCall) -> None:
     record.ruling = _SENT
 
 
-def _note_call(record: Draft, call: Call | None, shown: frozenset[str]) -> None:
-    record.target = _target(call)
-    if call is not None and call.era is Era.LEGACY:
+def _note_asked(record: Draft, asked: Asked, shown: frozenset[str]) -> None:
+    record.target = _target(asked)
+    if not isinstance(asked, Call):
+        return
+    if asked.era is Era.LEGACY:
         # "Disconnection SHOULD NOT be interpreted as the client cancelling its request" (2025-11-25
         # basic/transports); in 2026-07-28 it MUST be.
         record.abandoned = Outcome.DISCONNECTED
-    if call is not None and call.arguments is not None:
-        record.parameters = Parameters.redacted(call.arguments, call.raw, shown)
+    if asked.arguments is not None:
+        record.parameters = Parameters.redacted(asked.arguments, asked.raw, shown)
 
 
-def _target(call: Call | None) -> Target:
+def _target(call: Asked) -> Target:
     action = action_of(call)
     # A task's ID is no word for a log: "a server MAY use task IDs as bearer tokens" (tasks, "Security
     # Considerations"). Its tool is noted when that is known.
-    if call is None or call.kind in {SubjectKind.NONE, SubjectKind.TASK}:
+    if not isinstance(call, Call) or call.kind in {SubjectKind.NONE, SubjectKind.TASK}:
         return Target(action)
     name = call.name or ""
     if call.kind is SubjectKind.TOOL:

@@ -2,7 +2,8 @@
 
 "MCP Servers MUST NOT use sessions for authentication" (security best practices, session hijacking). An ID is
 the upstream's own; here it is bound to the SPIFFE ID and the user that opened it. For anybody else it does
-not exist, and the answer is the one for an ID that never existed.
+not exist, and the answer is the one for an ID that never existed. With it is kept what its client declared at
+`initialize`: what the server may ask of it.
 
 Pure in its answers: no clock, no I/O of its own. The table may be one that several processes share.
 """
@@ -14,10 +15,12 @@ from typing import Final
 
 from spiffe_mcp.errors import Reason, Refused
 from spiffe_mcp.identity import SpiffeId
-from spiffe_mcp.tables import Added, Table, digest
+from spiffe_mcp.mcp.capabilities import NOTHING, Capability
+from spiffe_mcp.tables import KEY_BYTES, Added, Table, digest
 
 IDLE: Final = timedelta(minutes=30)
 MAX_ID_BYTES: Final = 512
+VALUE_BYTES: Final = KEY_BYTES + 1  # whose it is, and what was declared
 _ID: Final = re.compile(rb"[\x21-\x7e]{1,%d}" % MAX_ID_BYTES)
 
 
@@ -49,8 +52,10 @@ class Sessions:
     def __len__(self) -> int:
         return len(self._table)
 
-    def opened(self, session: bytes, owner: Owner, now: datetime) -> None:
+    def opened(self, session: bytes, owner: Owner, now: datetime, declared: Capability = NOTHING) -> None:
         """The upstream opened `session` for `owner`; raises `Refused`: SESSION_UNUSABLE, SESSIONS_FULL.
+
+        `declared` counts when it opens; servers name the session again in later answers.
 
         An ID is visible ASCII (MCP 2025-11-25 basic/transports "Session Management"). One that is already
         somebody else's is refused too: an upstream that hands it out twice is broken.
@@ -58,30 +63,34 @@ class Sessions:
         if not _ID.fullmatch(session):
             raise Refused(Reason.SESSION_UNUSABLE)
         key, holder, second = digest(session), digest(str(owner.peer)), int(now.timestamp())
-        match self._table.add(key, owner.mark, holder, self._last(second), second):
+        value = owner.mark + bytes((declared.value,))
+        match self._table.add(key, value, holder, self._last(second), second):
             case Added.ADDED:
                 return
             case Added.PRESENT:
-                if not self._used(key, owner, second):
+                if self._used(key, owner, second) is None:
                     raise Refused(Reason.SESSION_UNUSABLE)
             case _:  # fail closed: full, or opened by a clock that was set back by more than a session lasts
                 held, free = self._table.held_by(holder), self._table.free
                 raise Refused(Reason.SESSIONS_FULL, f"{held} live sessions, room for {free}")
 
-    def check(self, session: bytes, owner: Owner, now: datetime) -> None:
-        """Return if `session` is `owner`'s; raises `Refused(SESSION_UNKNOWN)`."""
-        if not self._used(digest(session), owner, int(now.timestamp())):
+    def check(self, session: bytes, owner: Owner, now: datetime) -> Capability:
+        """What was declared in `session`, which is `owner`'s; raises `Refused(SESSION_UNKNOWN)`."""
+        declared = self._used(digest(session), owner, int(now.timestamp()))
+        if declared is None:
             raise Refused(Reason.SESSION_UNKNOWN)
+        return declared
 
     def ended(self, session: bytes) -> None:
         """The session is no more."""
         self._table.remove(digest(session))
 
-    def _used(self, key: bytes, owner: Owner, second: int) -> bool:
-        """Whether the session is `owner`'s; if so, it was used now."""
-        if self._table.get(key, second) != owner.mark:
-            return False
-        return self._table.touch(key, self._last(second), second)
+    def _used(self, key: bytes, owner: Owner, second: int) -> Capability | None:
+        """What was declared in the session, if it is `owner`'s; then it was used now."""
+        value = self._table.get(key, second)
+        if value is None or value[:KEY_BYTES] != owner.mark:
+            return None
+        return Capability(value[KEY_BYTES]) if self._table.touch(key, self._last(second), second) else None
 
     def _last(self, second: int) -> int:
         """From when on a session that is used now is idle for too long."""

@@ -10,13 +10,14 @@ engine).
 
 from spiffe_mcp.policy.decision import Decision, Visibility
 from spiffe_mcp.policy.engine import PolicyEngine
-from spiffe_mcp.policy.input import AgentInput, ContextInput, PolicyInput, ToolInput, UserInput
+from spiffe_mcp.policy.input import AgentInput, ContextInput, Direction, PolicyInput, ToolInput, UserInput
 from spiffe_mcp.policy.rego import RegoPolicy
 
 __all__ = [
     "AgentInput",
     "ContextInput",
     "Decision",
+    "Direction",
     "PolicyEngine",
     "PolicyInput",
     "RegoPolicy",

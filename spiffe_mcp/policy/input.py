@@ -6,12 +6,13 @@ in Rego), never null or empty, so that a rule about it does not fire by accident
 
     version      "1"
     action       the MCP method, e.g. "tools/call"
+    direction    "client_to_server", or "server_to_client": what the server asks of the client
     server       SPIFFE ID of the MCP server
     agent        {spiffe_id, trust_domain, path, chain}     the caller; chain: who it acts for, oldest first
     user         {sub, sub_iss, groups, ...}                the verified user, with the mapped claims
     tool         {name, digest, risk_level, requires_approval, serial, signers}    from the signed manifest
     tools        [tool, ...]                                only when `visible_tools` is asked
-    arguments    object                                     of tools/call and prompts/get
+    arguments    object                                     of tools/call and prompts/get; the server's params
     resource     URI                                        of resources/read
     prompt       name                                       of prompts/get
     context      {txn, purpose, task, session, scope, hops}
@@ -24,11 +25,20 @@ Pure: the clock is an argument. Knows nothing of the rooms these values come fro
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from enum import Enum
 from typing import Final
 
 from spiffe_mcp.strict_json import JsonObject, JsonValue
 
 INPUT_VERSION: Final = "1"
+
+
+class Direction(Enum):
+    """Who asks whom."""
+
+    CLIENT_TO_SERVER = "client_to_server"
+    SERVER_TO_CLIENT = "server_to_client"
+
 
 _WEEKDAYS: Final = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 
@@ -123,6 +133,7 @@ class PolicyInput:
     prompt: str | None = None
     context: ContextInput | None = None
     environment: Mapping[str, JsonValue] = field(default_factory=dict)
+    direction: Direction = Direction.CLIENT_TO_SERVER
 
     def __post_init__(self) -> None:
         if self.now.tzinfo is None:
@@ -133,6 +144,7 @@ class PolicyInput:
         return {
             "version": INPUT_VERSION,
             "action": self.action,
+            "direction": self.direction.value,
             "server": self.server,
             "agent": self.agent.document(),
             "time": _time(self.now),

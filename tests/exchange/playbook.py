@@ -19,7 +19,7 @@ from typing import Any, Final, TypeVar
 import pytest
 
 from spiffe_mcp.audit import AuditRecord, Draft, Side, recorded
-from spiffe_mcp.context import Delegation, ReplayGuard, RequestBinding, Signer, User, mint
+from spiffe_mcp.context import Delegation, RequestBinding, Signer, User, mint
 from spiffe_mcp.errors import Reason, Refused
 from spiffe_mcp.http import Headers, Request
 from spiffe_mcp.identity import BundleSet, IdPattern, SpiffeId, X509Svid
@@ -28,17 +28,16 @@ from spiffe_mcp.manifest import FileSigner, LiveView, VerifiedManifest, compare,
 from spiffe_mcp.mcp.headers import NAME_KEYS, encode
 from spiffe_mcp.mesh import egress, ingress, recording
 from spiffe_mcp.mesh.addresses import Address
+from spiffe_mcp.mesh.behind import Behind
+from spiffe_mcp.mesh.declined import Declined
 from spiffe_mcp.mesh.egress import ExchangeIds, OutboundCall
 from spiffe_mcp.mesh.ingress import Permit
-from spiffe_mcp.mesh.memory import Memory
+from spiffe_mcp.mesh.memory import Memory, local_tables
 from spiffe_mcp.mesh.routes import EgressRoute, IngressRoute, ServerName
-from spiffe_mcp.mesh.sessions import Sessions
 from spiffe_mcp.mesh.snapshot import Snapshot
 from spiffe_mcp.mesh.targets import HttpUpstream
-from spiffe_mcp.mesh.tasks import Tasks
 from spiffe_mcp.policy import PolicyEngine, RegoPolicy
 from spiffe_mcp.strict_json import JsonObject
-from spiffe_mcp.tables import LocalTable
 from spiffe_mcp.tls import Peer, TlsIdentity
 from tests.fakes import publisher
 from tests.fakes.mini_ca import MiniCa
@@ -78,8 +77,15 @@ default decision := {"allow": false, "rule": "default", "reason": "nothing grant
 decision := {"allow": true, "rule": "protocol", "reason": "part of the protocol"} if {
     input.action in {
         "initialize", "notifications/initialized", "ping", "prompts/get", "resources/read",
-        "server/discover", "session/end", "tasks/list", "tools/list",
+        "server/discover", "session/answer", "session/end", "tasks/list", "tools/list",
     }
+    input.direction == "client_to_server"
+}
+
+decision := {"allow": true, "rule": "questions", "reason": "researchers may be asked"} if {
+    input.direction == "server_to_client"
+    input.action in {"ping", "sampling/createMessage"}
+    is_researcher
 }
 
 decision := {"allow": true, "rule": "forecasts", "reason": "researchers may ask for the weather"} if {
@@ -143,12 +149,29 @@ def call(tool: str = "get_forecast", **arguments: Any) -> Request:
     return message("tools/call", {"name": tool, "arguments": arguments or {"city": "Oslo"}})
 
 
-def legacy(method: str, params: Mapping[str, Any] | None = None, *, id: Any = 1) -> Request:  # noqa: A002  as JSON-RPC calls it
+def legacy(
+    method: str,
+    params: Mapping[str, Any] | None = None,
+    *,
+    id: Any = 1,  # noqa: A002  as JSON-RPC calls it
+    session: bytes | None = None,
+) -> Request:
     """A legacy request; a notification without an ID."""
     said: dict[str, Any] = {"jsonrpc": "2.0", "method": method}
     said |= {} if id is None else {"id": id}
     said |= {} if params is None else {"params": params}
-    return post(json.dumps(said).encode(), LEGACY_HEADER)
+    return in_session(post(json.dumps(said).encode(), LEGACY_HEADER), session)
+
+
+def answering(message_id: Any, session: bytes | None = None, *headers: tuple[bytes, bytes]) -> Request:
+    """A client's answer to what a server asked."""
+    body = {"jsonrpc": "2.0", "id": message_id, "result": {"role": "assistant"}}
+    return in_session(post(json.dumps(body).encode(), *(headers or (LEGACY_HEADER,))), session)
+
+
+def in_session(request: Request, session: bytes | None) -> Request:
+    """`request` as one of `session`."""
+    return request if session is None else with_headers(request, (b"mcp-session-id", session))
 
 
 def delete(session: bytes | None = None, body: bytes = b"") -> Request:
@@ -261,11 +284,7 @@ class Ingress:
     )
     policy: PolicyEngine = POLICY
     snapshot: Snapshot = field(default_factory=lambda: snapshot(WEATHER))
-    memory: Memory = field(
-        default_factory=lambda: Memory(
-            ReplayGuard(LocalTable(1000)), Sessions(LocalTable(1000)), Tasks(LocalTable(1000))
-        )
-    )
+    memory: Memory = field(default_factory=lambda: Memory.of("test", "weather", local_tables))
     log: Memorised = field(default_factory=Memorised)
     shown: frozenset[str] = frozenset()
 
@@ -288,6 +307,15 @@ class Ingress:
         decided = ingress.decide(selected, policy=self.policy, environment="test", now=now)
         recording.note_decided(record, decided, self.policy)
         return ingress.permit(decided, INGRESS_ROUTE)
+
+    def behind(
+        self,
+        observe: Callable[[LiveView], None] = lambda _: None,
+        decline: Callable[[Declined], None] = lambda _: None,
+        now: datetime = NOW,
+    ) -> Behind:
+        """What answers are judged by here."""
+        return Behind(self.memory, self.policy, "test", lambda: now, observe, decline)
 
     def refused(self, request: Request, **how: Any) -> Refused:
         """The refusal of `request`."""

@@ -12,7 +12,7 @@ from spiffe_mcp.context import User
 from spiffe_mcp.errors import Reason
 from spiffe_mcp.http import Request
 from spiffe_mcp.identity import IdPattern, SpiffeId
-from spiffe_mcp.mcp import Era
+from spiffe_mcp.mcp import Call, Era
 from spiffe_mcp.mesh import egress
 from tests.exchange.playbook import (
     ALICE,
@@ -334,6 +334,6 @@ def test_the_record_of_what_was_read_and_then_refused_says_what_it_was() -> None
 
 
 def test_no_era_before_the_minimum_goes_out() -> None:
-    assert egress.read(message("tools/list"), Era.MODERN)
+    assert isinstance(egress.read(message("tools/list"), Era.MODERN), Call)
     refused = refused_by(lambda: egress.read(legacy("initialize"), Era.MODERN))
     assert refused.reason is Reason.MCP_ERA_BELOW_MINIMUM

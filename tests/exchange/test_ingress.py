@@ -15,10 +15,8 @@ from spiffe_mcp.manifest import LiveView, compare, statement, verify_manifest
 from spiffe_mcp.mcp import Era
 from spiffe_mcp.mesh import ingress
 from spiffe_mcp.mesh.ingress import Hidden, PolicyRefused
-from spiffe_mcp.mesh.memory import Memory
 from spiffe_mcp.mesh.refusal import Addressee, answer
-from spiffe_mcp.mesh.sessions import Owner, Sessions
-from spiffe_mcp.mesh.tasks import Tasks
+from spiffe_mcp.mesh.sessions import Owner
 from spiffe_mcp.policy import Decision, PolicyInput, RegoPolicy
 from spiffe_mcp.strict_json import JsonObject
 from spiffe_mcp.tables import LocalTable
@@ -272,9 +270,7 @@ def test_two_peers_may_use_one_name_for_their_contexts() -> None:
 
 
 def test_a_memory_that_is_full_refuses_rather_than_forgets() -> None:
-    side = Ingress(
-        memory=Memory(ReplayGuard(LocalTable(1)), Sessions(LocalTable(1000)), Tasks(LocalTable(1)))
-    )
+    side = Ingress(memory=replace(Ingress().memory, replay=ReplayGuard(LocalTable(1))))
     side.admit(crossed(call()))
     assert side.refuses(crossed(call())) is Reason.CONTEXT_REPLAY_FULL
 
@@ -452,6 +448,7 @@ def test_policy_is_asked_with_what_was_verified() -> None:
     assert asked.questions[0].document() == {
         "version": "1",
         "action": "tools/call",
+        "direction": "client_to_server",
         "server": "spiffe://mesh.test/ns/tools/sa/weather",
         "agent": {
             "spiffe_id": "spiffe://mesh.test/ns/agents/planner",

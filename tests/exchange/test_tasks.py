@@ -12,7 +12,7 @@ from spiffe_mcp.errors import Reason, Refused
 from spiffe_mcp.http import Request, ResponseHead
 from spiffe_mcp.manifest import LiveView, compare
 from spiffe_mcp.mcp.tasks import RELATED
-from spiffe_mcp.mesh.answer import Behind, filter_for
+from spiffe_mcp.mesh.answer import filter_for
 from spiffe_mcp.mesh.ingress import Permit
 from spiffe_mcp.policy import RegoPolicy
 from spiffe_mcp.strict_json import JsonObject
@@ -49,7 +49,7 @@ SESSION: Final = (b"mcp-session-id", b"s-1")
 
 def answered(side: Ingress, permit: Permit, result: dict[str, Any], now: datetime = NOW) -> dict[str, Any]:
     """The result that the caller gets for what the server said."""
-    passing = filter_for(permit, JSON, Behind(side.memory, lambda _: None, now))
+    passing = filter_for(permit, JSON, side.behind(now=now))
     body = json.dumps({"jsonrpc": "2.0", "id": 1, "result": result}).encode()
     said: dict[str, Any] = json.loads(passing.feed(body) + passing.finish())
     return said["result"]  # type: ignore[no-any-return]  # of JSON
@@ -275,7 +275,7 @@ def event(said: dict[str, Any]) -> bytes:
 def test_a_status_reaches_the_owner_of_the_task_alone() -> None:
     side = with_legacy_task()
     permit = side.admit(crossed(in_session("tools/call", **CALL)))
-    passing = filter_for(permit, STREAM, Behind(side.memory, lambda _: None, NOW))
+    passing = filter_for(permit, STREAM, side.behind())
 
     def told(method: str, **params: Any) -> bool:
         said = event({"method": method, "params": params})

@@ -147,10 +147,16 @@ def call(name: str, /, *, message_id: int = 1, **arguments: Any) -> Request:
     return modern("tools/call", name=name, message_id=message_id, **arguments)
 
 
-def initialize() -> Request:
+def initialize(**capabilities: Any) -> Request:
     """What opens a legacy session."""
     info = {"name": "a client", "version": "1"}
-    return legacy("initialize", {"protocolVersion": LEGACY, "capabilities": {}, "clientInfo": info})
+    return legacy("initialize", {"protocolVersion": LEGACY, "capabilities": capabilities, "clientInfo": info})
+
+
+def answering(question: Any, session: bytes) -> Request:
+    """A client's answer to what a legacy server asked in `session`."""
+    body = {"jsonrpc": "2.0", "id": question, "result": {"action": "accept", "content": {}}}
+    return with_body(legacy("", session=session), json.dumps(body).encode())
 
 
 def with_body(request: Request, body: bytes) -> Request:

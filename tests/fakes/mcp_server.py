@@ -75,7 +75,7 @@ class RecordingServer:
     def called(self) -> list[Message]:
         """The bodies of all `tools/call` that came, in order."""
         messages = [json.loads(request.body) for request in self.requests if request.body]
-        return [message for message in messages if message["method"] == "tools/call"]
+        return [message for message in messages if message.get("method") == "tools/call"]
 
     @property
     def open(self) -> int:
@@ -119,7 +119,9 @@ class RecordingServer:
             await reply.send(ResponseHead(self.ending, ()), b"")
             return
         message = json.loads(request.body)
-        if message["method"] == "tools/call":
+        if "method" not in message:  # a client's answer to a question
+            await reply.send(ResponseHead(202, ()), b"")
+        elif message["method"] == "tools/call":
             await self.answer(message, reply)
         elif message["method"] in self.others:
             await self.others[message["method"]](message, reply)

@@ -180,8 +180,12 @@ class Wire:
 
     async def whole(self) -> Answer:
         """The whole answer."""
-        head = await self.head()
-        return Answer(head, b"".join([piece async for piece in self._pieces]))
+        return Answer(await self.head(), await self.whole_body())
+
+    async def whole_body(self) -> bytes:
+        """What is left of the body."""
+        held, self._held = self._held, b""
+        return held + b"".join([piece async for piece in self._pieces])
 
     def leave(self) -> None:
         """Close at once."""

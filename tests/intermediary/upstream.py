@@ -109,6 +109,7 @@ class ScriptedUpstream:
         self.port = 0
         self._scripts: dict[str, Handler] = {}
         self._sessions = count(1)
+        self._came = asyncio.Event()
 
     @property
     def url(self) -> str:
@@ -118,6 +119,15 @@ class ScriptedUpstream:
     def since(self, mark: int) -> list[Received]:
         """What the suite sent has reached the server after `mark` requests had."""
         return [received for received in self.received[mark:] if received.ours]
+
+    async def arrival(self, mark: int, wanted: Callable[[Received], bool]) -> Received:
+        """The first request after the first `mark` that is `wanted`, once it has come."""
+        while True:
+            for received in self.received[mark:]:
+                if wanted(received):
+                    return received
+            self._came.clear()
+            await self._came.wait()
 
     @contextmanager
     def answering(self, method: str, handler: Handler) -> Iterator[None]:
@@ -145,6 +155,7 @@ class ScriptedUpstream:
                 body = b"".join([piece async for piece in body_of(reader, head, until_close=False)])
                 received = Received(head, body)
                 self.received.append(received)
+                self._came.set()
                 message = received.message
                 method = str(message.get("method") or received.method.decode("latin-1"))
                 handler = self._scripts.get(method, self._plain)

@@ -13,6 +13,7 @@ from spiffe_mcp.errors import Reason, Refused
 from spiffe_mcp.http import HttpClient, Response
 from spiffe_mcp.manifest import LiveView, compare
 from spiffe_mcp.mesh.capacity import IDLE
+from spiffe_mcp.mesh.declined import Declined
 from spiffe_mcp.mesh.ingress import Permit
 from spiffe_mcp.mesh.routes import IngressRoute
 from spiffe_mcp.mesh.upstream.connect import connector
@@ -33,8 +34,8 @@ class Upstream:
         self._seen_at = datetime.min.replace(tzinfo=UTC)
         self._asking = asyncio.Lock()
 
-    async def send(self, permit: Permit) -> Response:
-        """Send what was admitted; raises `Refused(UPSTREAM_*)`."""
+    async def send(self, permit: Permit | Declined) -> Response:
+        """Send what was admitted, or the answer to what was not; raises `Refused(UPSTREAM_*)`."""
         return await self._client.send(permit.request)
 
     async def live(self, now: datetime) -> LiveView:

@@ -8,7 +8,7 @@ import pytest
 from spiffe_mcp.errors import Reason, Refused
 from spiffe_mcp.http import Request, ResponseHead
 from spiffe_mcp.manifest import LiveView
-from spiffe_mcp.mesh.answer import MAX_TTL_MS, Behind, filter_for
+from spiffe_mcp.mesh.answer import MAX_TTL_MS, filter_for
 from spiffe_mcp.mesh.relay import Nothing
 from tests.exchange.playbook import GUEST, Ingress, call, crossed, delete, message
 from tests.fakes import publisher
@@ -21,15 +21,13 @@ LISTING = crossed(message("tools/list"))
 def answered(request: Request, result: dict[str, Any], seen: list[LiveView] | None = None) -> dict[str, Any]:
     """The result that the caller gets for what the server said."""
     side, pages = Ingress(), seen if seen is not None else []
-    passing = filter_for(
-        side.admit(request), ResponseHead(200, JSON), Behind(side.memory, pages.append, publisher.NOW)
-    )
+    passing = filter_for(side.admit(request), ResponseHead(200, JSON), side.behind(pages.append))
     body = json.dumps({"jsonrpc": "2.0", "id": 1, "result": result}).encode()
     said: dict[str, Any] = json.loads(passing.feed(body) + passing.finish())
     return said["result"]  # type: ignore[no-any-return]  # of JSON
 
 
-UNSEEN = Behind(Ingress().memory, lambda _: None, publisher.NOW)
+UNSEEN = Ingress().behind()
 
 
 def names(result: dict[str, Any]) -> list[str]:

@@ -10,6 +10,7 @@ from spiffe_mcp.errors import Reason, Refused
 from spiffe_mcp.http import Request
 from spiffe_mcp.mcp import Call, parse, read_call
 from spiffe_mcp.mesh.hop_binding import hop_binding
+from spiffe_mcp.mesh.reading import SessionEnd
 
 BODY = b'{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"add"}}'
 REQUEST = Request(b"POST", b"/weather/mcp", ((b"host", b"node:8443"),), BODY)
@@ -27,7 +28,7 @@ def test_a_call_is_bound_by_everything_that_tells_it_from_others() -> None:
 
 
 def test_what_carries_no_message_is_bound_without_one() -> None:
-    binding = hop_binding(Request(b"DELETE", b"/weather/mcp", REQUEST.headers), None)
+    binding = hop_binding(Request(b"DELETE", b"/weather/mcp", REQUEST.headers), SessionEnd())
     assert (binding.method, binding.mcp_method, binding.mcp_name) == ("DELETE", None, None)
     assert binding.body_sha256 == sha256(b"").digest()
 

@@ -16,10 +16,12 @@ def test_every_table_has_a_name_of_its_own() -> None:
         Memory.of("tools", server, tables)
     assert asked == {
         "tools desk replay": (400_000, 0),
-        "tools desk sessions": (10_000, 16),
+        "tools desk sessions": (10_000, 17),
+        "tools desk pending": (10_000, 0),
         "tools desk tasks": (50_000, 36),
         "tools bank replay": (400_000, 0),
-        "tools bank sessions": (10_000, 16),
+        "tools bank sessions": (10_000, 17),
+        "tools bank pending": (10_000, 0),
         "tools bank tasks": (50_000, 36),
     }
 

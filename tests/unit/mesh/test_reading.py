@@ -6,9 +6,9 @@ import pytest
 
 from spiffe_mcp.errors import Reason, Refused
 from spiffe_mcp.http import Request
-from spiffe_mcp.mcp import MODERN_VERSIONS
-from spiffe_mcp.mesh.reading import NotAllowed, check_method, read_body
-from tests.exchange.playbook import call, delete
+from spiffe_mcp.mcp import MODERN_VERSIONS, SUPPORTED_VERSIONS, Call
+from spiffe_mcp.mesh.reading import ClientAnswer, NotAllowed, SessionEnd, check_method, read_body
+from tests.exchange.playbook import answering, call, delete
 
 
 @pytest.mark.parametrize("method", [b"GET", b"HEAD", b"PUT", b"PATCH", b"OPTIONS", b"post", b"QUERY"])
@@ -33,12 +33,41 @@ def test_these_two_are_not(request_: Request) -> None:
 def test_a_post_is_the_call_in_its_body() -> None:
     request = call(city="Oslo")
     read = read_body(request)
-    assert read is not None
+    assert isinstance(read, Call)
     assert (read.action, read.name, read.raw) == ("tools/call", "get_forecast", request.body)
 
 
 def test_a_delete_is_no_call() -> None:
-    assert read_body(delete(b"s")) is None
+    assert read_body(delete(b"s")) == SessionEnd()
+
+
+def test_a_posted_response_is_the_answer_of_a_client() -> None:
+    read = read_body(answering("q-1", b"s"))
+    assert isinstance(read, ClientAnswer)
+    assert read.id == "q-1"
+
+
+MODERN_HEADER = (b"mcp-protocol-version", b"2026-07-28")
+
+
+@pytest.mark.parametrize(
+    ("answer", "supported"),
+    [
+        pytest.param(answering(1, b"s", MODERN_HEADER), SUPPORTED_VERSIONS, id="of 2026-07-28"),
+        pytest.param(answering(None, b"s"), SUPPORTED_VERSIONS, id="without an ID"),
+    ],
+)
+def test_what_no_client_may_answer_is_refused(answer: Request, supported: tuple[str, ...]) -> None:
+    with pytest.raises(Refused) as caught:
+        read_body(answer, supported)
+    assert caught.value.reason in {Reason.MCP_RESPONSE_UNEXPECTED, Reason.MCP_ID_MALFORMED}
+
+
+@pytest.mark.parametrize("version", [b"2025-11-25", b"1.0"])
+def test_an_answer_is_of_a_version_that_is_spoken(version: bytes) -> None:
+    with pytest.raises(Refused) as caught:
+        read_body(answering(1, b"s", (b"mcp-protocol-version", version)), MODERN_VERSIONS)
+    assert caught.value.reason is Reason.MCP_VERSION_UNSUPPORTED
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import pytest
 
 from spiffe_mcp.errors import Reason, Refused
 from spiffe_mcp.identity import SpiffeId
+from spiffe_mcp.mcp.capabilities import NOTHING, Capability
 from spiffe_mcp.mesh.sessions import MAX_ID_BYTES, Owner, Sessions
 from spiffe_mcp.tables import LocalTable
 from tests.fakes.mini_ca import NOW
@@ -142,3 +143,11 @@ def test_one_peer_leaves_room_for_others() -> None:
         assert caught.value.reason is Reason.SESSIONS_FULL
     sessions.ended(f"{other.peer}0".encode())
     sessions.opened(b"more", other, NOW)
+
+
+def test_what_was_declared_when_it_opened_counts() -> None:
+    sessions, declared = Sessions(LocalTable(1)), Capability.SAMPLING | Capability.ROOTS
+    sessions.opened(b"s", ALICE, NOW, declared)
+    sessions.opened(b"s", ALICE, NOW)  # named again in a later answer
+    assert sessions.check(b"s", ALICE, NOW) == declared
+    assert with_session().check(b"s", ALICE, NOW) == NOTHING

@@ -29,6 +29,7 @@ def test_the_whole_document_is_as_documented() -> None:
     assert question.document() == {
         "version": "1",
         "action": "tools/call",
+        "direction": "client_to_server",
         "server": "spiffe://a.test/crm",
         "agent": {
             "spiffe_id": "spiffe://a.test/bot",
@@ -70,7 +71,9 @@ def test_the_whole_document_is_as_documented() -> None:
 def test_what_is_not_known_is_absent_and_not_null() -> None:
     """A rule about a user must be undefined, not true of null, where there is none."""
     document = PolicyInput("tools/list", "spiffe://a.test/crm", AGENT, NOW).document()
-    assert document.keys() == {"version", "action", "server", "agent", "time", "environment"}
+    assert document.keys() == {
+        "version", "action", "direction", "server", "agent", "time", "environment",
+    }  # fmt: skip
 
 
 def test_a_context_without_purpose_has_no_purpose() -> None:
