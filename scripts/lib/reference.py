@@ -1,7 +1,8 @@
-"""Writes `docs/reference/reasons.md` from `spiffe_mcp/errors.py`; with `--check` it only tells whether to.
+"""Writes what of `docs/reference` is made from the code; with `--check` it only tells whether to.
 
-Codes, sections, HTTP statuses and the deciding modules are the code's own. What an operator reads of a code
-stands in `reasons.toml` beside this file, a sentence or two for each, and no code is without.
+`methods.md` is of `methods_page`; `reasons.md` is made here, from `spiffe_mcp/errors.py`. Codes, sections,
+HTTP statuses and the deciding modules are the code's own. What an operator reads of a code stands in
+`reasons.toml` beside this file, a sentence or two for each, and no code is without.
 """  # noqa: INP001  scripts are no package
 
 import re
@@ -11,12 +12,14 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
+from scripts.lib import methods_page
 from spiffe_mcp.errors import Reason
 
 ROOT: Final = Path(__file__).parents[2]
 PACKAGE: Final = ROOT / "spiffe_mcp"
 MEANINGS: Final = Path(__file__).with_name("reasons.toml")
 TARGET: Final = ROOT / "docs" / "reference" / "reasons.md"
+METHODS: Final = ROOT / "docs" / "reference" / "methods.md"
 
 # These put a reason into words for a caller, and decide nothing.
 ANSWERING: Final = frozenset({"mcp/answers.py", "mesh/refusal.py"})
@@ -92,12 +95,13 @@ def _row(reason: Reason, meaning: str, modules: list[str]) -> str:
 
 
 def main(arguments: list[str]) -> int:
-    """0 if the page is up to date now."""
-    page = reference()
+    """0 if the pages are up to date now."""
+    pages = {TARGET: reference(), METHODS: methods_page.page()}
     if arguments == ["--check"]:
-        return 0 if TARGET.exists() and TARGET.read_text() == page else 1
-    TARGET.parent.mkdir(parents=True, exist_ok=True)
-    TARGET.write_text(page)
+        return int(any(not path.exists() or path.read_text() != page for path, page in pages.items()))
+    for path, page in pages.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(page)
     return 0
 
 

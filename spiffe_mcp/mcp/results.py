@@ -24,7 +24,7 @@ COMPLETE: Final = "complete"
 INPUT_REQUIRED: Final = "input_required"
 MAX_INPUT_REQUESTS: Final = 32
 
-_MAY_ASK: Final = frozenset({"prompts/get", "resources/read", "tools/call"})
+MAY_ASK: Final = frozenset({"prompts/get", "resources/read", "tools/call"})
 _RESULT: Final = ExactKeys(frozenset({"inputRequests", "requestState", "resultType"}))
 _REQUEST: Final = ExactKeys(frozenset({"method", "params"}))
 
@@ -51,7 +51,7 @@ def check_result(call: Call, result: JsonObject) -> None:
         if Capability.TASKS not in declared(call.capabilities):
             raise Refused(Reason.MCP_CAPABILITY_UNDECLARED, "a task")
         return
-    if kind != INPUT_REQUIRED or call.action not in _MAY_ASK:
+    if kind != INPUT_REQUIRED or call.action not in MAY_ASK:
         raise Refused(Reason.MCP_RESULT_TYPE, ascii(kind)[:80])
     _check_questions(result, declared(call.capabilities))
 
