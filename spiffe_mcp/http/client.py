@@ -13,6 +13,7 @@ from typing import Any, Final, Protocol, Self, TypeAlias, cast
 import httptools
 
 from spiffe_mcp.errors import Reason, Refused
+from spiffe_mcp.http.deadline import Deadline
 from spiffe_mcp.http.messages import UNSTATED, Request, ResponseHead, body_length, encode_request
 
 Connector: TypeAlias = Callable[[], Awaitable["ClientConnection"]]
@@ -60,7 +61,7 @@ class HttpClient:
         self._idle_timeout = idle_timeout
         self._max_idle = max_idle
         self._room = room or _NoLimit()
-        self._idle: list[ClientConnection] = []
+        self._idle: dict[ClientConnection, None] = {}  # idle longest first
         self._retired = False
 
     async def send(self, request: Request) -> "Response":
@@ -82,15 +83,14 @@ class HttpClient:
     def retire(self) -> None:
         """Open no more and keep none: running responses end in their own time."""
         self._retired = True
-        idle, self._idle = self._idle, []
-        for connection in idle:
+        for connection in tuple(self._idle):
             connection.abort()
 
     def _take(self) -> "ClientConnection | None":
         while self._idle:
-            connection = self._idle.pop()
+            connection, _ = self._idle.popitem()
+            connection.stop_idling()
             if connection.reusable:
-                connection.stop_idling()
                 return connection
         return None
 
@@ -100,9 +100,12 @@ class HttpClient:
         if full or not connection.reusable or not self._room.take():
             connection.abort()
             return
-        self._idle = [other for other in self._idle if other.reusable]
-        self._idle.append(connection)
-        connection.idle(self._idle_timeout, self._room.give_back)
+        self._idle[connection] = None
+        connection.idle(self._idle_timeout, lambda: self._no_longer_idle(connection))
+
+    def _no_longer_idle(self, connection: "ClientConnection") -> None:
+        self._idle.pop(connection, None)
+        self._room.give_back()
 
 
 class Lease:
@@ -170,6 +173,7 @@ class ClientConnection(asyncio.Protocol):
 
     def __init__(self) -> None:
         self._transport: asyncio.Transport
+        self._loop: asyncio.AbstractEventLoop
         self._parser: Any = None
         self._wakeup: asyncio.Future[None] | None = None
         self._chunks: deque[bytes] = deque()
@@ -177,7 +181,8 @@ class ClientConnection(asyncio.Protocol):
         self._paused = False
         self._lost = False
         self._failure: Refused | None = None
-        self._deadline: asyncio.TimerHandle | None = None  # while it is idle
+        self._deadline: Deadline  # while it is idle
+        self._idling = False
         self._idle_over: Callable[[], None]
         self._head: ResponseHead | None = None
         self._complete = True
@@ -238,19 +243,20 @@ class ClientConnection(asyncio.Protocol):
     def idle(self, timeout: float, over: Callable[[], None]) -> None:
         """Wait for the next request, at most `timeout` seconds; calls `over` once, however that ends."""
         self._idle_over = over
-        self._deadline = asyncio.get_running_loop().call_later(timeout, self.abort)
+        self._idling = True
+        self._deadline.set(timeout, self.abort)
 
     def stop_idling(self) -> None:
         """A request is about to go out."""
-        if self._deadline is not None:
-            self._deadline.cancel()
-            self._deadline = None
+        if self._idling:
+            self._idling = False
+            self._deadline.clear()
             self._idle_over()
 
     def drain(self) -> None:
         """Take no request after the one that this connection is leased for; idle, end now with a goodbye."""
         self._draining = True
-        if self._deadline is not None:
+        if self._idling:
             self.abort()
 
     def cut(self, refused: Refused) -> None:
@@ -279,6 +285,8 @@ class ClientConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
+        # The loop is kept: to ask for the running one is a system call in CPython 3.11.
+        self._loop, self._deadline = asyncio.get_running_loop(), Deadline()
 
     def data_received(self, data: bytes) -> None:
         if self._complete:
@@ -300,6 +308,7 @@ class ClientConnection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._lost = True
         self.stop_idling()
+        self._deadline.close()
         if self._failure is None:
             if isinstance(exc, Refused):
                 self._failure = exc  # the transport knows why; also before the first request
@@ -372,7 +381,7 @@ class ClientConnection(asyncio.Protocol):
     async def _more(self) -> None:
         """Wait until something happened; raises what went wrong."""
         if self._failure is None:
-            self._wakeup = asyncio.get_running_loop().create_future()
+            self._wakeup = self._loop.create_future()
             await self._wakeup
         if self._failure is not None and not self._complete:
             raise self._failure

@@ -173,6 +173,7 @@ class _PeerService:
         self._listener = listener
         self._around = listener.around
         self._peer = peer
+        self._address = ""  # once it is known: a connection keeps its peer's
         self._interruption = Interruption()
         self.connection = _PeerConnection(self._around.http, self)
 
@@ -207,8 +208,8 @@ class _PeerService:
         """One exchange, one `now`, one snapshot, one record."""
         now = self._around.clock()
         try:
-            draft = self._draft(now, reply.peername)
-            with recorded(self._around.log, draft) as record, recording.timed(record, "total"):
+            self._address = self._address or recording.address(reply.peername)
+            with recorded(self._around.log, self._draft(now)) as record, recording.timed(record, "total"):
                 with self._interruption.possible():
                     # The look at all live connections takes its time; no request waits for it to be refused.
                     self._listener.peers.authorize(self._peer.spiffe_id)
@@ -220,9 +221,9 @@ class _PeerService:
         except Refused as refused:
             await answer_refused(refused, request, reply)
 
-    def _draft(self, now: datetime, peername: object = None) -> Draft:
+    def _draft(self, now: datetime) -> Draft:
         record = recording.draft(Side.INGRESS, now)
-        record.caller = Caller(peer_address=recording.address(peername), peer=str(self._peer.spiffe_id))
+        record.caller = Caller(peer_address=self._address, peer=str(self._peer.spiffe_id))
         return record
 
     async def _admit(self, request: Request, server: _Server, record: Draft, now: datetime) -> Permit:

@@ -10,8 +10,8 @@ raises, and those around it see an ordinary `Refused`.
 """
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
+from types import TracebackType
+from typing import Self
 
 from spiffe_mcp.errors import Refused
 
@@ -35,21 +35,25 @@ class Interruption:
             self._because = refused
             self._task.cancel()
 
-    @contextmanager
-    def possible(self) -> Iterator[None]:
-        """The inside may be interrupted; raises the `Refused` that it was interrupted for."""
-        self._task, self._depth = asyncio.current_task(), self._depth + 1
-        try:
-            yield
-        except asyncio.CancelledError:
-            if self._because is None or self._task is None:
-                raise
+    def possible(self) -> Self:
+        """A context whose inside may be interrupted; raises the `Refused` that it was interrupted for."""
+        return self  # no generator: it is entered twice with every call
+
+    def __enter__(self) -> None:
+        if not self._depth:
+            self._task = asyncio.current_task()
+        self._depth += 1
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        because, task = self._because, self._task
+        self._depth -= 1
+        if not self._depth:
+            self._task = self._because = None
+        if because is not None and task is not None and isinstance(error, asyncio.CancelledError):
             # Should somebody else have cancelled too, because the connection is gone say: the reason is worth
             # more than the cancellation, and the task ends either way.
-            self._task.uncancel()
-            because, self._because = self._because, None
+            task.uncancel()
+            self._because = None
             raise because from None
-        finally:
-            self._depth -= 1
-            if not self._depth:
-                self._task = self._because = None

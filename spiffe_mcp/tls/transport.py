@@ -100,7 +100,7 @@ class TlsProtocol(asyncio.Protocol, asyncio.Transport):
 
     def data_received(self, data: bytes) -> None:
         if self._failure is None:
-            self._advance(lambda: self._session.receive(data))
+            self._advance(self._session.receive, data)
 
     def eof_received(self) -> bool:
         if self._inner is None:
@@ -165,10 +165,10 @@ class TlsProtocol(asyncio.Protocol, asyncio.Transport):
 
     # -- between the two ------------------------------------------------------------------------------------
 
-    def _advance(self, step: Callable[[], bytes | None]) -> None:
+    def _advance(self, step: Callable[..., bytes | None], *received: bytes) -> None:
         """Let the session take a step; then send what it says, and hand on what it read."""
         try:
-            plaintext = step()
+            plaintext = step(*received)
         except Refused as refused:
             self._refuse(refused)
             return

@@ -458,7 +458,7 @@ async def test_a_response_that_was_left_cannot_read_another_s_body() -> None:
             with pytest.raises(RuntimeError, match="left"):
                 await first.body(100)
             await first.__aexit__(None, None, None)  # leaving twice gives nothing back twice
-            assert peer.client._idle == []
+            assert not peer.client._idle
             assert await second.body(100) == b"GET / "
 
 
@@ -533,7 +533,7 @@ async def test_cancelling_in_the_middle_of_a_body_cuts_the_connection() -> None:
             await got.wait()
             reading.cancel()
         await running.all_gone()
-        assert peer.client._idle == []
+        assert not peer.client._idle
 
 
 async def test_whoever_reads_on_while_this_side_cuts_learns_of_the_cut() -> None:
