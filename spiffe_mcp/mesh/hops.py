@@ -15,7 +15,8 @@ from typing import Self
 from spiffe_mcp.audit import Side
 from spiffe_mcp.errors import Reason, Refused
 from spiffe_mcp.http import HttpClient, Response
-from spiffe_mcp.http.client import ClientConnection, IdleRoom, Lease
+from spiffe_mcp.http.client import ClientConnection, Lease
+from spiffe_mcp.http.pool import IdleRoom
 from spiffe_mcp.identity import SpiffeId
 from spiffe_mcp.mesh.addresses import Address
 from spiffe_mcp.mesh.capacity import IDLE

@@ -19,7 +19,7 @@ from datetime import datetime
 from typing import Final
 
 from spiffe_mcp.errors import Reason, Refused
-from spiffe_mcp.http.client import IdleRoom
+from spiffe_mcp.http.pool import IdleRoom
 from spiffe_mcp.identity.sources.source import IdentitySource
 from spiffe_mcp.identity.state import IdentityState
 from spiffe_mcp.mesh.capacity import IDLE

@@ -18,8 +18,8 @@ from typing import Any, Final, NamedTuple
 from uuid import uuid4
 
 from spiffe_mcp.errors import Refused
-from spiffe_mcp.http import Headers, Request, Response
-from spiffe_mcp.http.client import ClientConnection, HttpClient
+from spiffe_mcp.http import Headers, HttpClient, Request, Response
+from spiffe_mcp.http.client import ClientConnection
 from spiffe_mcp.http.messages import values
 from spiffe_mcp.identity import BundleSet, SpiffeId, X509Svid
 from spiffe_mcp.identity.state import IdentityState
