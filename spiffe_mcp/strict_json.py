@@ -33,6 +33,7 @@ MAX_INTEGER_DIGITS: Final = 308  # sign included: more may be Infinity to a read
 
 _SURROGATE_ESCAPE: Final = re.compile(r"\\u[dD][89a-fA-F]")
 _SURROGATE: Final = re.compile(r"[\ud800-\udfff]")
+_LONG: Final = 8192  # octets of a document
 _BEGINNING: Final = 32  # octets in which a document shows whether it is written with blanks
 
 
@@ -99,8 +100,27 @@ def _decoded(document: bytes, max_depth: int) -> JsonValue:
 
 def _check_depth(document: bytes, value: JsonValue, max_depth: int) -> None:
     # No document nests deeper than it has opening brackets: most calls end here, without a walk.
-    if document.count(b"{") + document.count(b"[") > max_depth and _exceeds(max_depth, value):
+    if _opens_more(document, max_depth) and _exceeds(max_depth, value):
         raise Refused(Reason.JSON_TOO_DEEP, f"more than {max_depth} levels")
+
+
+def _opens_more(document: bytes, most: int) -> bool:
+    """Whether `document` may hold more than `most` opening brackets; never False where it does.
+
+    To count looks at each octet, and to find the next one skips: that pays where there are many.
+    """
+    if len(document) < _LONG:
+        return document.count(b"{") + document.count(b"[") > most
+    return _has(document, b"{", most // 2 + 1) or _has(document, b"[", most // 2 + 1)
+
+
+def _has(document: bytes, octet: bytes, times: int) -> bool:
+    place = -1
+    for _ in range(times):
+        place = document.find(octet, place + 1)
+        if place < 0:
+            return False
+    return True
 
 
 def _exceeds(max_depth: int, value: JsonValue) -> bool:

@@ -11,6 +11,7 @@ This module knows the stream format, not what the data means.
 """
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -53,8 +54,7 @@ class SseDecoder:
         if self._head is not None:
             chunk = self._skip_bom(self._head + chunk)
         events: list[Event] = []
-        # `bytes.splitlines` splits at CR, LF and CRLF, as the standard does (`str.splitlines` at more).
-        for piece in chunk.splitlines(keepends=True):
+        for piece in _pieces(chunk):
             self._take(piece, events)
         return events
 
@@ -77,12 +77,15 @@ class SseDecoder:
         if ends_crlf:
             self._end_crlf(events)
             return
-        self._partial += piece
-        if piece.endswith(_LINE_ENDS):
-            self._after_cr = piece.endswith(b"\r")
-            line, self._partial = bytes(self._partial), bytearray()
-            self._lines.append(line)
-            self._end_line(line.rstrip(b"\r\n"), events)
+        if not piece.endswith(_LINE_ENDS):
+            self._partial += piece
+            return
+        self._after_cr = piece.endswith(b"\r")
+        line = piece
+        if self._partial:
+            line, self._partial = bytes(self._partial + piece), bytearray()
+        self._lines.append(line)
+        self._end_line(line.rstrip(b"\r\n"), events)
 
     def _end_crlf(self, events: list[Event]) -> None:
         """Give the line feed of a CRLF that the network cut in two to the line it ends."""
@@ -118,6 +121,23 @@ class SseDecoder:
         self._data = []
         self._size = 0
         self._in_event = False
+
+
+def _pieces(chunk: bytes) -> Iterator[bytes]:
+    """`chunk` in lines, each with its end, as the standard has them: CR, LF or CRLF.
+
+    `bytes.splitlines` does just that, byte by byte (`str.splitlines` splits at more). Most streams have line
+    feeds alone and long lines, where to look for the next one takes a tenth of the time.
+    """
+    if b"\r" in chunk:
+        yield from chunk.splitlines(keepends=True)
+        return
+    start = 0
+    while end := chunk.find(b"\n", start) + 1:
+        yield chunk[start:end]
+        start = end
+    if start < len(chunk):
+        yield chunk[start:]
 
 
 def encode(data: bytes, template: Event) -> bytes:

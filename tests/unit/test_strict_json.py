@@ -1,6 +1,7 @@
 """Strict JSON: what two parsers could read differently is refused, each for its own reason."""
 
 import json
+from collections.abc import Callable
 from typing import Final
 
 import pytest
@@ -166,3 +167,18 @@ def test_what_the_operator_reads_holds_no_value_and_no_control_character() -> No
             loads(document)
         assert "secret" not in refused.value.detail
         assert refused.value.detail.isprintable()
+
+
+LONG = b'"' + b"x" * 9000 + b'"'
+
+
+@pytest.mark.parametrize("brackets", [nested, nested_objects])
+def test_a_long_document_may_not_be_deeper_than_a_short_one(brackets: Callable[[int], bytes]) -> None:
+    loads(b"[%b,%b]" % (LONG, brackets(MAX_DEPTH - 1)))
+    with pytest.raises(Refused) as refused:
+        loads(b"[%b,%b]" % (LONG, brackets(MAX_DEPTH)))
+    assert refused.value.reason is Reason.JSON_TOO_DEEP
+
+
+def test_brackets_in_a_long_text_make_no_depth() -> None:
+    assert loads(b'["%b"]' % (b"[{" * 9000)) == ["[{" * 9000]
