@@ -5,12 +5,16 @@ asked. Words are here.
 """  # noqa: INP001  scripts are no package
 
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from typing import Final
 
-from spiffe_mcp.mcp import caching, results
+from spiffe_mcp.errors import Refused
+from spiffe_mcp.mcp import Request, caching, results
+from spiffe_mcp.mcp.capabilities import NOTHING
 from spiffe_mcp.mcp.era import Era
 from spiffe_mcp.mcp.methods import NOTIFICATIONS, REQUESTS, Kind, Subject, subject_of_request
 from spiffe_mcp.mcp.notifications import PASSED
+from spiffe_mcp.mcp.server_requests import check_offered, needed
 from spiffe_mcp.mesh.answer import MAX_TTL_MS
 from spiffe_mcp.strict_json import JsonObject
 
@@ -49,13 +53,36 @@ is left out, and the stream goes on.
 | method | era |
 |---|---|
 """
-_SESSION_END: Final = """
-## Without a message
+_SERVER_ASKS: Final = """
+## A server asks
 
-| request | era | policy sees |
+In the stream of a call in a session (legacy), where policy is asked with the direction `server_to_client`; or
+in a result that is not complete, of which the client's next round is a call of its own (modern). Everything
+else that a server asks is refused.
+
+| method | era | the client must have declared |
 |---|---|---|
-| DELETE | legacy | `session/end`: the end of the caller's own session |
 """
+_REST: Final = """
+## Without a method
+
+| what | era | the action that policy sees |
+|---|---|---|
+| a response of the client's | legacy | `session/answer`: to a question that waits in its own session |
+| DELETE | legacy | `session/end`: of its own session |
+"""
+# Whatever a server asks of a client in any revision ("ServerRequest" of its schema). What of it passes is
+# what the code lets pass.
+SERVER_REQUESTS: Final = (
+    "elicitation/create",
+    "ping",
+    "roots/list",
+    "sampling/createMessage",
+    "tasks/cancel",
+    "tasks/get",
+    "tasks/list",
+    "tasks/result",
+)
 
 _SEEN: Final[Mapping[Kind, str]] = {
     Kind.NONE: "",
@@ -90,7 +117,9 @@ def page() -> str:
             *_told(NOTIFICATIONS),
             _SERVER_TELLS,
             *_told(PASSED),
-            _SESSION_END,
+            _SERVER_ASKS,
+            *map(_question, SERVER_REQUESTS),
+            _REST,
         ]
     )
 
@@ -123,6 +152,26 @@ def _of_answer(method: str) -> Iterator[str]:
         yield f"`cacheScope` is `private`, `ttlMs` {MAX_TTL_MS // 1000} s at most"
     if method in results.MAY_ASK or method == "tasks/get":
         yield "asks the client only what it declared (modern)"
+
+
+def _question(method: str) -> str:
+    """The row of what a server may ask; nothing if it may not."""
+    eras = [era for era in Era if _may_ask(era, method)]
+    if not eras:
+        return ""
+    declared = needed(method, {}).name if Era.MODERN in eras else None
+    said = f"`{declared.lower()}`" if declared else "-"
+    return f"| `{method}` | {', '.join(era.value for era in eras)} | {said} |\n"
+
+
+def _may_ask(era: Era, method: str) -> bool:
+    with suppress(Refused):
+        if era is Era.MODERN:
+            needed(method, {})
+        else:
+            check_offered(Request(b"", 1, method, None), ~NOTHING)
+        return True
+    return False
 
 
 def _told(lists: Mapping[Era, frozenset[str]]) -> Iterable[str]:

@@ -29,6 +29,15 @@ def test_each_list_of_the_code_is_a_section_and_nothing_is_beside_it(heading: st
     assert rows(heading) == expected
 
 
+def test_what_a_server_asks_is_what_passes() -> None:
+    assert rows("A server asks") == {
+        "elicitation/create": {"modern", "legacy"},
+        "ping": {"legacy"},
+        "roots/list": {"modern", "legacy"},
+        "sampling/createMessage": {"modern", "legacy"},
+    }
+
+
 def test_what_is_said_of_a_method_is_said_of_one_that_there_is() -> None:
     known = set().union(*REQUESTS.values())
     assert {*methods_page.LISTED, *methods_page.FILTERED, *caching.CACHED, *results.MAY_ASK} <= known
