@@ -42,6 +42,7 @@ PASSED_BY_A_PLAIN_PROXY: Final = frozenset(
         "comments that keep a stream alive pass at once",
         "a client that leaves cancels its call at the server",
         "a client that leaves before an answer has begun cancels it too",
+        "no cancellation is made up for a client that leaves",
         "a cancellation of the legacy era reaches the server",
         "a stream that its server cuts ends without a result",
         "a call is never made twice",

@@ -101,6 +101,16 @@ async def a_client_that_leaves_before_an_answer_has_begun_cancels_it_too(bench: 
         await noticed.wait()
 
 
+@check(31, "MCP 2025-11-25 basic/transports: a disconnect SHOULD NOT be interpreted as cancelling")
+async def no_cancellation_is_made_up_for_a_client_that_leaves(bench: Bench) -> None:
+    """The server is left at once all the same: it has to know what it has yet to deliver."""
+    mark = len(bench.upstream.received)
+    await _left(bench, legacy_call("echo", text="suite-left"))
+    await bench.serves()
+    said = [received.message.get("method") for received in bench.upstream.received[mark:]]
+    assert "notifications/cancelled" not in said
+
+
 @check(31, "MCP 2025-11-25 basic/utilities/cancellation")
 async def a_cancellation_of_the_legacy_era_reaches_the_server(bench: Bench) -> None:
     mark = len(bench.upstream.received)
