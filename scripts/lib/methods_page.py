@@ -13,7 +13,7 @@ from spiffe_mcp.mcp import Request, caching, results
 from spiffe_mcp.mcp.capabilities import NOTHING
 from spiffe_mcp.mcp.era import Era
 from spiffe_mcp.mcp.methods import NOTIFICATIONS, REQUESTS, Kind, Subject, subject_of_request
-from spiffe_mcp.mcp.notifications import PASSED
+from spiffe_mcp.mcp.notifications import CHANGES, PASSED
 from spiffe_mcp.mcp.server_requests import check_offered, needed
 from spiffe_mcp.mesh.answer import MAX_TTL_MS
 from spiffe_mcp.strict_json import JsonObject
@@ -47,11 +47,11 @@ Each is a question to policy too, and needs the session of its sender where the 
 _SERVER_TELLS: Final = """
 ## A server tells, in the answer to a call
 
-Nobody is asked: what is on the list passes, if it is about a task then to the task's owner alone; what is not
-is left out, and the stream goes on.
+What is on the list passes, if it is about a task to the task's owner alone, and if it is about a change to whom
+policy would permit to ask what the answer is now. All else is left out, and the stream goes on.
 
-| method | era |
-|---|---|
+| method | era | only to whom policy permits |
+|---|---|---|
 """
 _SERVER_ASKS: Final = """
 ## A server asks
@@ -116,7 +116,7 @@ def page() -> str:
             _CLIENT_TELLS,
             *_told(NOTIFICATIONS),
             _SERVER_TELLS,
-            *_told(PASSED),
+            *_told(PASSED, CHANGES),
             _SERVER_ASKS,
             *map(_question, SERVER_REQUESTS),
             _REST,
@@ -174,9 +174,10 @@ def _may_ask(era: Era, method: str) -> bool:
     return False
 
 
-def _told(lists: Mapping[Era, frozenset[str]]) -> Iterable[str]:
+def _told(lists: Mapping[Era, frozenset[str]], changes: Mapping[str, str] | None = None) -> Iterable[str]:
     for method in sorted(frozenset[str]().union(*lists.values())):
-        yield f"| `{method}` | {', '.join(era.value for era in _eras(lists, method))} |\n"
+        about = "" if changes is None else f" {f'`{changes[method]}`' if method in changes else '-'} |"
+        yield f"| `{method}` | {', '.join(era.value for era in _eras(lists, method))} |{about}\n"
 
 
 def _eras(lists: Mapping[Era, Iterable[str]], method: str) -> list[Era]:

@@ -25,3 +25,11 @@ PASSED: Final[Mapping[Era, frozenset[str]]] = {
         "notifications/tools/list_changed",
     },
 }
+
+# What a caller is told that the answer to would be another now.
+CHANGES: Final[Mapping[str, str]] = {
+    "notifications/prompts/list_changed": "prompts/list",
+    "notifications/resources/list_changed": "resources/list",
+    "notifications/resources/updated": "resources/read",
+    "notifications/tools/list_changed": "tools/list",
+}

@@ -30,6 +30,7 @@ from spiffe_mcp.mcp.tasks import created_by, mentioned_in_result, only_own
 from spiffe_mcp.mcp.tools import tool_name
 from spiffe_mcp.mesh import relay
 from spiffe_mcp.mesh.behind import Behind, Observer
+from spiffe_mcp.mesh.changes import OfVisible
 from spiffe_mcp.mesh.ingress import Permit
 from spiffe_mcp.mesh.questions import Questions
 from spiffe_mcp.mesh.tasks import OfOwnTasks, OwnTasks
@@ -51,7 +52,7 @@ def filter_for(permit: Permit, head: ResponseHead, behind: Behind) -> relay.Filt
         return _passed(answer, call, permit, behind.observe, own)
 
     said = Questions(permit, behind) if call.era is Era.LEGACY else OfAnEra(call.era)
-    judge = CallJudge(call, passed, OfOwnTasks(said, own))
+    judge = CallJudge(call, passed, OfVisible(OfOwnTasks(said, own), permit, behind))
     if call.id is None:
         return NothingFilter(judge)
     return AnswerFilter.of(relay.content_type(head.headers), judge)

@@ -19,7 +19,10 @@ Observer: TypeAlias = Callable[[LiveView], None]
 
 @dataclass(frozen=True, slots=True)
 class Behind:
-    """Of one exchange. `decline` tells the server that its client will not answer; raises `Refused`."""
+    """Of one exchange. `decline` tells the server that its client will not answer; raises `Refused`.
+
+    `changed`: the server says that its tools are others now.
+    """
 
     memory: Memory
     policy: PolicyEngine
@@ -27,3 +30,4 @@ class Behind:
     clock: Callable[[], datetime]
     observe: Observer
     decline: Callable[[Declined], None]
+    changed: Callable[[], None]

@@ -229,6 +229,29 @@ def decide_asked(
     return policy.decide(asked)
 
 
+def may_ask(
+    decided: Decided,
+    action: str,
+    resource: str | None,
+    *,
+    policy: PolicyEngine,
+    environment: str,
+    now: datetime,
+) -> bool:
+    """Whether policy would permit whoever asked what was decided to ask this too; raises as policy does."""
+    question = _question(decided.selected, environment, now)
+    asked = replace(
+        question,
+        action=action,
+        tool=None,
+        tools=_tool_inputs(decided.selected) if action == "tools/list" else None,
+        arguments=None,
+        resource=resource,
+        prompt=None,
+    )
+    return policy.decide(asked).allow
+
+
 def permit(decided: Decided, route: IngressRoute) -> Permit:
     """Step 8. The bytes that were parsed are the bytes that go."""
     if not decided.decision.allow:
@@ -351,9 +374,7 @@ def _question(selected: Selected, environment: str, now: datetime) -> PolicyInpu
         now=now,
         user=UserInput(sub=user.sub, sub_iss=user.sub_iss, groups=user.groups, claims=claims),
         tool=_tool_input(selected.tool, manifest) if selected.tool is not None else None,
-        tools=tuple(_tool_input(tool, manifest) for tool in selected.live.exposed.values())
-        if is_list
-        else None,
+        tools=_tool_inputs(selected) if is_list else None,
         arguments=call.arguments if call is not None else None,
         resource=call.name if call is not None and call.kind is Kind.RESOURCE else None,
         prompt=call.name if call is not None and call.kind is Kind.PROMPT else None,
@@ -367,6 +388,10 @@ def _question(selected: Selected, environment: str, now: datetime) -> PolicyInpu
         ),
         environment={"name": environment},
     )
+
+
+def _tool_inputs(selected: Selected) -> tuple[ToolInput, ...]:
+    return tuple(_tool_input(tool, selected.manifest) for tool in selected.live.exposed.values())
 
 
 def _tool_input(tool: SignedTool, manifest: VerifiedManifest) -> ToolInput:

@@ -271,7 +271,15 @@ class _PeerService:
             recording.note_declined(record, declined)
             server.declining.begin(declined)
 
-        return Behind(server.memory, site.policy, site.environment, self._around.clock, observe, decline)
+        return Behind(
+            memory=server.memory,
+            policy=site.policy,
+            environment=site.environment,
+            clock=self._around.clock,
+            observe=observe,
+            decline=decline,
+            changed=server.upstream.changed,
+        )
 
 
 def _follow_session(permit: Permit, head: ResponseHead, memory: Memory, now: datetime) -> None:

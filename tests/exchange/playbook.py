@@ -312,10 +312,11 @@ class Ingress:
         self,
         observe: Callable[[LiveView], None] = lambda _: None,
         decline: Callable[[Declined], None] = lambda _: None,
+        changed: Callable[[], None] = lambda: None,
         now: datetime = NOW,
     ) -> Behind:
         """What answers are judged by here."""
-        return Behind(self.memory, self.policy, "test", lambda: now, observe, decline)
+        return Behind(self.memory, self.policy, "test", lambda: now, observe, decline, changed)
 
     def refused(self, request: Request, **how: Any) -> Refused:
         """The refusal of `request`."""

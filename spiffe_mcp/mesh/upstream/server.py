@@ -2,7 +2,7 @@
 
 The answer to the ingress's own question is held against the signed manifest: the result, a `LiveView`, is
 what calls are admitted by. It is never older than `recheck`, and it is asked for anew once something worse
-passes by in the answer to a caller.
+passes by in the answer to a caller, or the server says that it has changed.
 """
 
 import asyncio
@@ -57,6 +57,10 @@ class Upstream:
         """
         if self._view is not None and not self._view.exposed.keys().isdisjoint(view.hidden):
             self._view = None
+
+    def changed(self) -> None:
+        """The server says that its tools are others now: it is asked before the next call."""
+        self._view = None
 
     def close(self) -> None:
         """End all idle connections."""

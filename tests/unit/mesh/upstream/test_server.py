@@ -264,6 +264,17 @@ async def test_what_passes_by_and_is_no_worse_asks_nothing(tools: Any) -> None:
         assert reached.asked.count("tools/list") == 1
 
 
+async def test_what_a_server_says_has_changed_is_asked_for_before_the_next_call() -> None:
+    server = McpServer(pages=[[FORECAST]])
+    async with reaching(server) as reached:
+        await reached.upstream.live(NOW)
+        server.pages = [[{**FORECAST, "title": "!"}]]
+        reached.upstream.changed()
+        assert (await reached.upstream.live(NOW)).exposed == {}
+        await reached.upstream.live(NOW)
+        assert reached.asked.count("tools/list") == 2
+
+
 async def test_a_clock_that_was_set_back_makes_no_answer_younger() -> None:
     async with reaching(McpServer()) as reached:
         await reached.upstream.live(NOW)
