@@ -47,8 +47,8 @@ Each is a question to policy too, and needs the session of its sender where the 
 _SERVER_TELLS: Final = """
 ## A server tells, in the answer to a call
 
-What is on the list passes, if it is about a task to the task's owner alone, and if it is about a change to whom
-policy would permit to ask what the answer is now. All else is left out, and the stream goes on.
+What is on the list passes: if it is about a task, to the task's owner alone; if it is about a change, to whom
+policy would permit to ask what is there now. All else is left out, and the stream goes on.
 
 | method | era | only to whom policy permits |
 |---|---|---|

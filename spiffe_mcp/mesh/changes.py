@@ -9,12 +9,16 @@ asks again before the next call, so that a tool that is not as signed is closed 
 `recheck`. Pure; who is asked, and how, is in `ingress` and `behind`.
 """
 
+from dataclasses import replace
+
 from spiffe_mcp.errors import Refused
 from spiffe_mcp.mcp import Notification, Request
 from spiffe_mcp.mcp.judge import WITHHELD, Unasked
 from spiffe_mcp.mcp.notifications import CHANGES
 from spiffe_mcp.mesh.behind import Behind
-from spiffe_mcp.mesh.ingress import Permit, may_ask
+from spiffe_mcp.mesh.ingress import Permit, question_of, tool_inputs
+from spiffe_mcp.policy import PolicyInput
+from spiffe_mcp.strict_json import JsonValue
 
 
 class OfVisible:
@@ -44,15 +48,20 @@ class OfVisible:
         uri = (notification.params or {}).get("uri") if action == "resources/read" else None
         if action == "resources/read" and not isinstance(uri, str):
             return False  # fail closed: it is about a resource, and nobody can say about which
-        behind = self._behind
         try:
-            return may_ask(
-                self._permit.decided,
-                action,
-                uri if isinstance(uri, str) else None,
-                policy=behind.policy,
-                environment=behind.environment,
-                now=behind.clock(),
-            )
+            return self._behind.policy.decide(self._question(action, uri)).allow
         except Refused:
             return False  # fail closed: a policy that could not answer has permitted nothing
+
+    def _question(self, action: str, uri: JsonValue) -> PolicyInput:
+        """The caller's own, as if it asked that in place of what it did."""
+        selected, behind = self._permit.decided.selected, self._behind
+        return replace(
+            question_of(selected, behind.environment, behind.clock()),
+            action=action,
+            tool=None,
+            tools=tool_inputs(selected) if action == "tools/list" else None,
+            arguments=None,
+            resource=uri if isinstance(uri, str) else None,
+            prompt=None,
+        )

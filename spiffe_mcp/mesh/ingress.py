@@ -91,7 +91,7 @@ class Authenticated(metaclass=GrantedOnly):
     @property
     def owner(self) -> Owner:
         """Whose sessions and tasks it may use."""
-        return _owner(self.context)
+        return owner_of(self.context)
 
     @property
     def maker(self) -> Maker:
@@ -161,11 +161,11 @@ def authenticate(
     # (4) A session ID that is not this owner's does not exist. Nor does a task's, nor another's question.
     session, call, made_by, declared = _session(inbound.request), inbound.call, None, NOTHING
     if session is not None:
-        declared = memory.sessions.check(session, _owner(context), now)
+        declared = memory.sessions.check(session, owner_of(context), now)
     elif call is None:
         raise Refused(Reason.SESSION_UNKNOWN, f"{action_of(inbound.asked)} without a session")
     if call is not None and call.kind is Kind.TASK:
-        made_by = memory.tasks.tool_of(call.name or "", Maker(_owner(context), session), now)
+        made_by = memory.tasks.tool_of(call.name or "", Maker(owner_of(context), session), now)
     if session is not None and isinstance(inbound.asked, ClientAnswer):
         memory.pending.answered(session, inbound.asked.id, now)
     return Authenticated.granted(
@@ -190,7 +190,7 @@ def select(
 
 def decide(selected: Selected, *, policy: PolicyEngine, environment: str, now: datetime) -> Decided:
     """Steps 6 and 7."""
-    question = _question(selected, environment, now)
+    question = question_of(selected, environment, now)
     # (6) Absent arguments are none (MCP server/tools "Calling Tools"). What is asked about a task has none.
     if selected.tool is not None and selected.authenticated.made_by is None:
         try:
@@ -216,7 +216,7 @@ def decide_asked(
     The same question as that of the client, the other way round: its agent and user are those that would be
     asked, its arguments the parameters of the request.
     """
-    question = _question(decided.selected, environment, now)
+    question = question_of(decided.selected, environment, now)
     asked = replace(
         question,
         action=request.method,
@@ -227,29 +227,6 @@ def decide_asked(
         prompt=None,
     )
     return policy.decide(asked)
-
-
-def may_ask(
-    decided: Decided,
-    action: str,
-    resource: str | None,
-    *,
-    policy: PolicyEngine,
-    environment: str,
-    now: datetime,
-) -> bool:
-    """Whether policy would permit whoever asked what was decided to ask this too; raises as policy does."""
-    question = _question(decided.selected, environment, now)
-    asked = replace(
-        question,
-        action=action,
-        tool=None,
-        tools=_tool_inputs(decided.selected) if action == "tools/list" else None,
-        arguments=None,
-        resource=resource,
-        prompt=None,
-    )
-    return policy.decide(asked).allow
 
 
 def permit(decided: Decided, route: IngressRoute) -> Permit:
@@ -312,10 +289,6 @@ def _maker(made_by: bytes, live: LiveView) -> SignedTool:
     raise Refused(Reason.MCP_TASK_UNKNOWN, "the tool that made it is not what was signed, or is no more")
 
 
-def _owner(context: VerifiedContext) -> Owner:
-    return Owner(context.issuer, context.caller, context.user.sub, context.user.sub_iss)
-
-
 def _check_spelling(tool: SignedTool, arguments: JsonObject) -> None:
     """Return if no argument is another spelling of a signed one; raises `Refused(MCP_KEY_CASE)`.
 
@@ -357,7 +330,8 @@ def _as_seen(refused: Refused, question: PolicyInput, policy: PolicyEngine) -> R
     return refused if is_seen else Hidden(refused.reason, refused.detail)
 
 
-def _question(selected: Selected, environment: str, now: datetime) -> PolicyInput:
+def question_of(selected: Selected, environment: str, now: datetime) -> PolicyInput:
+    """What policy is asked about a request."""
     authenticated, manifest = selected.authenticated, selected.manifest
     call, context, user = authenticated.inbound.call, authenticated.context, authenticated.context.user
     claims = user.attributes()
@@ -374,7 +348,7 @@ def _question(selected: Selected, environment: str, now: datetime) -> PolicyInpu
         now=now,
         user=UserInput(sub=user.sub, sub_iss=user.sub_iss, groups=user.groups, claims=claims),
         tool=_tool_input(selected.tool, manifest) if selected.tool is not None else None,
-        tools=_tool_inputs(selected) if is_list else None,
+        tools=tool_inputs(selected) if is_list else None,
         arguments=call.arguments if call is not None else None,
         resource=call.name if call is not None and call.kind is Kind.RESOURCE else None,
         prompt=call.name if call is not None and call.kind is Kind.PROMPT else None,
@@ -390,7 +364,8 @@ def _question(selected: Selected, environment: str, now: datetime) -> PolicyInpu
     )
 
 
-def _tool_inputs(selected: Selected) -> tuple[ToolInput, ...]:
+def tool_inputs(selected: Selected) -> tuple[ToolInput, ...]:
+    """Every tool that could be shown."""
     return tuple(_tool_input(tool, selected.manifest) for tool in selected.live.exposed.values())
 
 

@@ -1,4 +1,4 @@
-"""A server says that its tools have changed: the ingress looks again before the next call, not in a minute."""
+"""A server says that its tools have changed: it is asked again before the next call, not in a minute."""
 
 import json
 
