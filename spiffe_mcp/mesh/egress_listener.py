@@ -20,7 +20,9 @@ from spiffe_mcp.mesh.callers import LocalCaller
 from spiffe_mcp.mesh.egress import ExchangeIds
 from spiffe_mcp.mesh.exchange import Surroundings
 from spiffe_mcp.mesh.hops import Destination
+from spiffe_mcp.mesh.interruption import Interruption
 from spiffe_mcp.mesh.origin import check_origin
+from spiffe_mcp.mesh.patience import Patience
 from spiffe_mcp.mesh.recording import ID_BYTES
 from spiffe_mcp.mesh.refusal import answer_refused
 from spiffe_mcp.mesh.routes import EgressRoute, unknown_path
@@ -84,6 +86,7 @@ class _CallerService:
         self._listener = listener
         self._around = listener.around
         self._caller = caller
+        self._interruption = Interruption()
 
     def rejected(self, refused: Refused) -> None:
         """No request could be read."""
@@ -107,27 +110,28 @@ class _CallerService:
         return record
 
     async def _exchange(self, request: Request, reply: Reply, record: Draft) -> relay.Ending:
-        server, limits = self._listener.server_for(request), self._around.limits
+        server = self._listener.server_for(request)
         call, user = egress.read(request, server.route.minimum_era), self._listener.user
         recording.note_outbound(record, call, server.route, user, self._around.shown)
         snapshot = await self._caller.snapshot()
         now = self._around.clock()  # after the wait for an identity: what is signed is signed now
-        async with await relay.begun(self._caller.lease(server.destination, snapshot), limits) as hop:
-            # By the newest list too: `route` is of the beginning, and a hop may not be cut yet.
-            server.authorized.authorize(hop.server)
-            permitted = egress.admit(
-                request,
-                call,
-                route=server.route,
-                server=hop.server,
-                user=user,
-                snapshot=snapshot,
-                ids=_fresh_ids(),
-                now=now,
-            )
-            recording.note_sent(record, permitted)
-            async with await relay.begun(hop.send(permitted), limits) as response:
-                return await relay.pass_on(response, relay.PassThrough(), reply, limits)
+        with Patience(self._around.limits, self._interruption) as patience:
+            async with await self._caller.lease(server.destination, snapshot) as hop:
+                # By the newest list too: `route` is of the beginning, and a hop may not be cut yet.
+                server.authorized.authorize(hop.server)
+                permitted = egress.admit(
+                    request,
+                    call,
+                    route=server.route,
+                    server=hop.server,
+                    user=user,
+                    snapshot=snapshot,
+                    ids=_fresh_ids(),
+                    now=now,
+                )
+                recording.note_sent(record, permitted)
+                async with await hop.send(permitted) as response:
+                    return await relay.pass_on(response, relay.PassThrough(), reply, patience)
 
 
 def _fresh_ids() -> ExchangeIds:

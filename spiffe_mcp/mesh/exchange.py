@@ -11,7 +11,7 @@ from spiffe_mcp.mesh.identity import Snapshots
 from spiffe_mcp.mesh.live import LiveConnections
 from spiffe_mcp.mesh.memory import Tables, local_tables
 from spiffe_mcp.mesh.observer import Observer, Unobserved
-from spiffe_mcp.mesh.relay import StreamLimits
+from spiffe_mcp.mesh.patience import StreamLimits
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,7 @@ from spiffe_mcp.mesh.ingress import Permit
 from spiffe_mcp.mesh.interruption import Interruption
 from spiffe_mcp.mesh.listen import Closed
 from spiffe_mcp.mesh.memory import Memory
+from spiffe_mcp.mesh.patience import Patience
 from spiffe_mcp.mesh.reading import SessionEnd
 from spiffe_mcp.mesh.recording import HandshakeRecords
 from spiffe_mcp.mesh.refusal import answer_refused
@@ -243,21 +244,17 @@ class _PeerService:
         return ingress.permit(decided, server.route)
 
     async def _relay(self, permit: Permit, server: _Server, reply: Reply, record: Draft) -> relay.Ending:
-        async with await relay.begun(server.upstream.send(permit), self._around.limits) as response:
-            _follow_session(permit, response.head, server.memory, record.time)
-
-            passing = filter_for(permit, response.head, self._behind(server, record))
-            try:
-                with (
-                    recording.timed(record, "answer"),
-                    relay.caller_waiting(response, passing, reply),
-                    self._interruption.possible(),
-                ):
-                    return await relay.pass_on(response, passing, reply, self._around.limits)
-            finally:
-                # A client that has its answer may leave a stream before its end: that cancels nothing.
-                if passing.answered:
-                    record.complete()
+        with Patience(self._around.limits, self._interruption) as patience:
+            async with await server.upstream.send(permit) as response:
+                _follow_session(permit, response.head, server.memory, record.time)
+                passing = filter_for(permit, response.head, self._behind(server, record))
+                try:
+                    with recording.timed(record, "answer"):
+                        return await relay.pass_on(response, passing, reply, patience)
+                finally:
+                    # A client that has its answer may leave a stream before its end: that cancels nothing.
+                    if passing.answered:
+                        record.complete()
 
     def _behind(self, server: _Server, record: Draft) -> Behind:
         """What answers of `server` are judged by; what is withheld of one stands in `record`."""

@@ -1,28 +1,16 @@
 """Passing an answer on as it arrives: chunk in, filtered chunk out, no faster than the client reads."""
 
-import asyncio
-from collections.abc import Awaitable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Final, Protocol, TypeVar
+from typing import Final, Protocol
 
 from spiffe_mcp.errors import Reason, Refused
 from spiffe_mcp.http import Headers, Reply, Response, ResponseHead
 from spiffe_mcp.http.messages import values
 from spiffe_mcp.mcp.answer_filter import EVENT_STREAM
 from spiffe_mcp.mesh import headers
-
-T = TypeVar("T")
+from spiffe_mcp.mesh.patience import Patience
 
 HELD_BYTES: Final = 256 * 1024  # of an answer that is no stream of events, until it is known to be whole
-
-
-@dataclass(frozen=True, slots=True)
-class StreamLimits:
-    """How long an answer may take: until something more comes, and altogether. Seconds."""
-
-    idle: float = 300.0
-    total: float = 3600.0
 
 
 class Filter(Protocol):
@@ -88,54 +76,34 @@ class Ending:
             await self.reply.send(self.head, self.rest)
 
 
-async def begun(awaited: Awaitable[T], limits: StreamLimits) -> T:
-    """What is awaited, a response's head say; raises `Refused(UPSTREAM_TIMEOUT)`, or what the wait raises."""
-    try:
-        async with asyncio.timeout(min(limits.idle, limits.total)):
-            return await awaited
-    except TimeoutError:
-        raise Refused(Reason.UPSTREAM_TIMEOUT, "no answer has begun") from None
-
-
-async def pass_on(response: Response, passing: Filter, reply: Reply, limits: StreamLimits) -> Ending:
+async def pass_on(response: Response, passing: Filter, reply: Reply, patience: Patience) -> Ending:
     """Send the answer to the client, but for its `Ending`.
 
     A stream of events is begun at once and every event leaves as it comes; other answers are held back until
-    they are whole, up to `HELD_BYTES`. Raises `Refused`: UPSTREAM_TIMEOUT, what broke the response, or what
-    the filter raises; as `Unanswered` where that is so.
+    they are whole, up to `HELD_BYTES`. Raises `Refused`: what `patience` was interrupted for, what broke the
+    response, or what the filter raises; as `Unanswered` if a stream has begun and has no answer in it yet.
     """
     events = is_event_stream(response.head.headers)
-    with caller_waiting(response, passing, reply):
-        return await _passed(response, passing, reply, limits, HELD_BYTES if not events else 0)
-
-
-@contextmanager
-def caller_waiting(response: Response, passing: Filter, reply: Reply) -> Iterator[None]:
-    """What is refused inside comes out as `Unanswered`, if a stream has begun and has no answer in it yet."""
     try:
-        yield
+        with patience.interruption.possible():
+            return await _passed(response, passing, reply, patience, HELD_BYTES if not events else 0)
     except Refused as refused:
-        if is_event_stream(response.head.headers) and reply.started and not passing.answered:
+        if events and reply.started and not passing.answered:
             raise Unanswered(refused.reason, refused.detail) from refused
         raise
 
 
 async def _passed(
-    response: Response, passing: Filter, reply: Reply, limits: StreamLimits, held_bytes: int
+    response: Response, passing: Filter, reply: Reply, patience: Patience, held_bytes: int
 ) -> Ending:
-    loop = asyncio.get_running_loop()
-    end = loop.time() + limits.total
     head = ResponseHead(response.head.status, headers.passed_response(response.head.headers))
     held = _Held(reply, head, held_bytes)
-    try:
-        async with asyncio.timeout(min(limits.idle, limits.total)) as timeout:
-            if not held_bytes:
-                await reply.start(head)
-            async for chunk in response:
-                await held.take(passing.feed(chunk))
-                timeout.reschedule(min(loop.time() + limits.idle, end))
-    except TimeoutError:
-        raise Refused(Reason.UPSTREAM_TIMEOUT) from None
+    patience.heard()
+    if not held_bytes:
+        await reply.start(head)
+    async for chunk in response:
+        await held.take(passing.feed(chunk))
+        patience.heard()
     return Ending(reply, head, held.rest() + passing.finish())
 
 

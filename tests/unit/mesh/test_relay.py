@@ -9,13 +9,15 @@ import pytest
 
 from spiffe_mcp.errors import Reason, Refused
 from spiffe_mcp.http import Reply, Response, ResponseHead
+from spiffe_mcp.mesh.interruption import Interruption
+from spiffe_mcp.mesh.patience import Patience, StreamLimits
 from spiffe_mcp.mesh.relay import (
     HELD_BYTES,
+    Ending,
     Filter,
     Nothing,
     PassThrough,
-    StreamLimits,
-    begun,
+    Unanswered,
     content_type,
     is_event_stream,
     pass_on,
@@ -92,6 +94,13 @@ class Refusing(PassThrough):
         raise Refused(Reason.MCP_ANSWER_MALFORMED)
 
 
+async def passed_on(
+    answer: Answer, through: Filter, client: Client, limits: StreamLimits = PATIENT
+) -> Ending:
+    with Patience(limits, Interruption()) as patience:
+        return await pass_on(cast("Response", answer), through, cast("Reply", client), patience)
+
+
 async def passed(
     header: tuple[bytes, bytes] | tuple[()],
     *chunks: bytes | asyncio.Event,
@@ -102,7 +111,7 @@ async def passed(
 ) -> list[Any]:
     client = client or Client()
     answer = Answer(ResponseHead(status, (header,) if header else ()), chunks)
-    ending = await pass_on(cast("Response", answer), through or PassThrough(), cast("Reply", client), limits)
+    ending = await passed_on(answer, through or PassThrough(), client, limits)
     await ending.send()
     return client.got
 
@@ -124,7 +133,7 @@ async def test_the_last_piece_waits_for_whoever_passes_it_on() -> None:
     """The record is written before it."""
     client = Client()
     answer = Answer(ResponseHead(200, (JSON,)), (b"a",))
-    ending = await pass_on(cast("Response", answer), PassThrough(), cast("Reply", client), PATIENT)
+    ending = await passed_on(answer, PassThrough(), client)
     assert client.got == []
     await ending.send()
     assert client.got == [ResponseHead(200, (JSON,)), b"a", "end"]
@@ -197,12 +206,7 @@ async def test_an_answer_that_never_ends_is_given_up_in_the_end() -> None:
 
     endless = Endless(ResponseHead(200, (SSE,)))
     with pytest.raises(Refused) as caught:
-        await pass_on(
-            cast("Response", endless),
-            PassThrough(),
-            cast("Reply", Client()),
-            StreamLimits(idle=60, total=0.05),
-        )
+        await passed_on(endless, PassThrough(), Client(), StreamLimits(idle=60, total=0.05))
     assert caught.value.reason is Reason.UPSTREAM_TIMEOUT
 
 
@@ -236,14 +240,24 @@ async def test_an_answer_with_two_content_types_is_refused_before_a_byte() -> No
     client = Client()
     answer = Answer(ResponseHead(200, (JSON, SSE)), (b"x",))
     with pytest.raises(Refused) as caught:
-        await pass_on(cast("Response", answer), PassThrough(), cast("Reply", client), PATIENT)
+        await passed_on(answer, PassThrough(), client)
     assert caught.value.reason is Reason.UPSTREAM_BROKEN
     assert client.got == []
 
 
-async def test_an_answer_that_never_begins_is_given_up() -> None:
-    never = asyncio.get_running_loop().create_future()
-    with pytest.raises(Refused) as caught:
-        await begun(never, StreamLimits(idle=0.01))
+class Waiting:
+    """A filter of an answer that has not come yet."""
+
+    answered: Final = False
+
+    def feed(self, chunk: bytes) -> bytes:
+        return chunk
+
+    def finish(self) -> bytes:
+        return b""
+
+
+async def test_whoever_still_waits_in_a_stream_that_falls_silent_can_be_told_so() -> None:
+    with pytest.raises(Unanswered) as caught:
+        await passed(SSE, b"a", asyncio.Event(), through=Waiting(), limits=StreamLimits(idle=0.02))
     assert caught.value.reason is Reason.UPSTREAM_TIMEOUT
-    assert never.cancelled()
