@@ -54,7 +54,7 @@ PASSED_BY_A_PLAIN_PROXY: Final = frozenset(
 ELSEWHERE: Final = {
     11: "A minimum revision of a route: not checked here yet.",
     20: "Instructions, prompts and resource templates pass as they came: manifests cover tools only.",
-    22: "Changes of lists, told to who sees them: not checked here yet.",
+    22: "Changes, told to whom policy lets see what changed: `tests/unit/mesh/test_changes.py`.",
     34: "Which replica serves is seen with several servers: `tests/integration`.",
     35: "Time limits of streams: `tests/unit/mesh/test_relay.py`.",
     36: "Mutual TLS, rotation and revocation: `tests/integration`, `tests/interop`.",
