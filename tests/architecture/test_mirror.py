@@ -35,6 +35,7 @@ EXCEPTIONS = {
     "identity/sources/events.py": "data only",
     "identity/sources/proto/broker_pb2.py": "generated: tests/unit/identity/sources/test_protos.py",
     "identity/sources/proto/delegated_identity_pb2.py": "generated, as its neighbour",
+    "identity/sources/proto/workload_pb2.py": "generated, as its neighbours",
     "identity/sources/source.py": "a protocol, without code of its own",
     "mesh/behind.py": "data only",
     "mesh/declined.py": "data only",

@@ -1,8 +1,7 @@
 """The SPIFFE Workload API as a source of identity: the agent's own SVID and bundles.
 
 Room: what is peculiar to this API on top of `watcher`. Enters: messages of `FetchX509SVID` on a Unix socket.
-Leaves: `Update`s, still unread. The messages are those of the `spiffe` package; the stream is our own, see
-ADR 0002.
+Leaves: `Update`s, still unread. Messages and stream are our own: ADR 0002.
 """
 
 from collections.abc import AsyncGenerator, Callable
@@ -12,12 +11,12 @@ from typing import Final
 
 import grpc
 from google.protobuf.message import DecodeError
-from spiffe._proto import workload_pb2
 
 from spiffe_mcp.errors import Reason
 from spiffe_mcp.identity.sources.channel import checked_address, messages, open_channel
 from spiffe_mcp.identity.sources.events import Denied, Disconnected, Ending, Rejected, SourceEvent
 from spiffe_mcp.identity.sources.held import Message
+from spiffe_mcp.identity.sources.proto import workload_pb2
 from spiffe_mcp.identity.sources.watcher import Watcher
 from spiffe_mcp.identity.update import PartRefused, SvidPart, Update
 from spiffe_mcp.identity.wanted import Wanted

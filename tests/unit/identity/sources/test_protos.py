@@ -3,10 +3,11 @@
 from pathlib import Path
 
 import pytest
+from spiffe._proto import workload_pb2 as standard
 
 from scripts.lib import protos
 from spiffe_mcp.identity.sources import broker, delegated
-from spiffe_mcp.identity.sources.proto import broker_pb2, delegated_identity_pb2
+from spiffe_mcp.identity.sources.proto import broker_pb2, delegated_identity_pb2, workload_pb2
 
 HERE = protos.ROOT / protos.FOLDER
 GENERATED = sorted(path.name for path in HERE.glob("*_pb2.py*"))
@@ -41,3 +42,11 @@ def test_a_process_is_the_only_thing_that_a_delegate_can_ask_for() -> None:
     """Selectors (number 1) would be believed as they are."""
     request = delegated_identity_pb2.SubscribeToX509SVIDsRequest.DESCRIPTOR
     assert [(field.name, field.number) for field in request.fields] == [("pid", 2)]
+
+
+@pytest.mark.parametrize("name", ["X509SVIDRequest", "X509SVIDResponse", "X509SVID"])
+def test_messages_of_the_workload_api_are_the_standard_s_but_for_revocation_lists(name: str) -> None:
+    theirs = standard.DESCRIPTOR.message_types_by_name[name]
+    ours = workload_pb2.DESCRIPTOR.message_types_by_name[name]
+    expected = {field.name: (field.number, field.type) for field in theirs.fields if field.name != "crl"}
+    assert {field.name: (field.number, field.type) for field in ours.fields} == expected
