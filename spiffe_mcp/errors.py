@@ -86,6 +86,7 @@ class Reason(Enum):
     HTTP_METHOD = ("mesh.http_method", HTTPStatus.METHOD_NOT_ALLOWED)
     ORIGIN_FORBIDDEN = ("mesh.origin_forbidden", HTTPStatus.FORBIDDEN)
     SESSION_UNKNOWN = ("mesh.session_unknown", HTTPStatus.NOT_FOUND)
+    SESSION_EVENT_UNKNOWN = ("mesh.session_event_unknown", HTTPStatus.BAD_REQUEST)
     SESSIONS_FULL = ("mesh.sessions_full", HTTPStatus.SERVICE_UNAVAILABLE)
     SESSION_UNUSABLE = ("mesh.session_unusable", HTTPStatus.BAD_GATEWAY)
     TASKS_FULL = ("mesh.tasks_full", HTTPStatus.SERVICE_UNAVAILABLE)

@@ -45,7 +45,7 @@ Each is a question to policy too, and needs the session of its sender where the 
 |---|---|
 """
 _SERVER_TELLS: Final = """
-## A server tells, in the answer to a call
+## A server tells, in the answer to a call or in a stream of its session
 
 What is on the list passes: if it is about a task, to the task's owner alone; if it is about a change, to whom
 policy would permit to ask what is there now. All else is left out, and the stream goes on.
@@ -56,7 +56,7 @@ policy would permit to ask what is there now. All else is left out, and the stre
 _SERVER_ASKS: Final = """
 ## A server asks
 
-In the stream of a call in a session (legacy), where policy is asked with the direction `server_to_client`; or
+In a stream of a session (legacy), where policy is asked with the direction `server_to_client`; or
 in a result that is not complete, of which the client's next round is a call of its own (modern). Everything
 else that a server asks is refused.
 
@@ -69,6 +69,7 @@ _REST: Final = """
 | what | era | the action that policy sees |
 |---|---|---|
 | a response of the client's | legacy | `session/answer`: to a question that waits in its own session |
+| GET | legacy | `session/listen`: to its own session, also after an event that was sent in it |
 | DELETE | legacy | `session/end`: of its own session |
 """
 # Whatever a server asks of a client in any revision ("ServerRequest" of its schema). What of it passes is

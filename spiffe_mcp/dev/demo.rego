@@ -9,7 +9,8 @@ default decision := {"allow": false, "rule": "default", "reason": "nothing grant
 decision := {"allow": true, "rule": "protocol", "reason": "part of the protocol"} if {
 	input.action in {
 		"initialize", "notifications/initialized", "notifications/cancelled",
-		"ping", "server/discover", "session/answer", "session/end", "tools/list",
+		"ping", "server/discover", "session/answer", "session/end", "session/listen",
+		"tools/list",
 	}
 	input.direction == "client_to_server"
 }

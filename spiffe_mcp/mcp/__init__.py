@@ -12,7 +12,7 @@ meaning).
 
 from spiffe_mcp.mcp.answer_filter import AnswerFilter
 from spiffe_mcp.mcp.answers import Answer, answer_for, declined, unknown_tool
-from spiffe_mcp.mcp.call import Call, read_call, read_response
+from spiffe_mcp.mcp.call import Call, has_sessions, read_call, read_response
 from spiffe_mcp.mcp.era import (
     LEGACY_VERSIONS,
     MODERN_VERSIONS,
@@ -22,7 +22,7 @@ from spiffe_mcp.mcp.era import (
     presumed_era,
     versions_from,
 )
-from spiffe_mcp.mcp.judge import CallJudge, Judge, Rewrite
+from spiffe_mcp.mcp.judge import CallJudge, Judge, Rewrite, StreamJudge
 from spiffe_mcp.mcp.keys import ExactKeys
 from spiffe_mcp.mcp.message import Message, MessageId, Notification, Request, Response, parse
 from spiffe_mcp.mcp.methods import Kind, Subject
@@ -47,10 +47,12 @@ __all__ = [
     "Response",
     "Revision",
     "Rewrite",
+    "StreamJudge",
     "Subject",
     "ToolListPage",
     "answer_for",
     "declined",
+    "has_sessions",
     "parse",
     "parse_tool_list",
     "presumed_era",

@@ -118,6 +118,9 @@ class _StreamFilter(AnswerFilter):
         return b""
 
     def _pass_event(self, event: Event) -> bytes:
+        # Before the event leaves: a client that has its ID may come for what follows at once.
+        if event.id:
+            self._judge.identified(event.id)
         # An event without data is never dispatched: keep-alives, and the event that only sets an ID.
         if not event.data:
             return event.raw

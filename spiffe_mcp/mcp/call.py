@@ -98,8 +98,16 @@ def read_response(
     answers nothing. Raises `Refused`: `MCP_RESPONSE_UNEXPECTED`, `MCP_HEADER_DUPLICATE`,
     `MCP_VERSION_UNSUPPORTED`.
     """
-    if response.id is None or not eras.has_sessions(mirror_headers(headers), supported):
+    if response.id is None or not has_sessions(headers, supported):
         raise Refused(Reason.MCP_RESPONSE_UNEXPECTED)
+
+
+def has_sessions(headers: Headers, supported: Collection[str] = SUPPORTED_VERSIONS) -> bool:
+    """Whether a request that holds no call is of a revision with sessions, by its headers.
+
+    Raises `Refused`: `MCP_HEADER_DUPLICATE`, `MCP_VERSION_UNSUPPORTED`.
+    """
+    return eras.has_sessions(mirror_headers(headers), supported)
 
 
 def classify(message: Request | Notification, revision: Revision) -> Call:

@@ -1,6 +1,7 @@
 """What of an answer goes on, message by message: who judges, and what holds for the answer to one call.
 
     CallJudge        the answer to a call: the one response that it owes, and what may be said beside it
+    StreamJudge      a stream that answers no call, or goes on with the answer to an earlier one (legacy GET)
     Unasked          what a server says of its own accord; `OfAnEra` has what holds whoever asked
 
 Each message leaves as its own `raw`, as other bytes, or not at all (`WITHHELD`); what must not be there ends
@@ -28,6 +29,8 @@ WITHHELD: Final = b""
 
 # The bytes to send in place of the upstream's response.
 Rewrite: TypeAlias = Callable[[Response], bytes]
+# Takes note of an event's ID; whether the stream can be gone on with after it.
+Remember: TypeAlias = Callable[[bytes], bool]
 
 
 class Unasked(Protocol):
@@ -49,6 +52,9 @@ class Judge(Unasked, Protocol):
 
     def response(self, response: Response) -> bytes:
         """What passes of a response; raises `Refused` to end the answer."""
+
+    def identified(self, event_id: bytes) -> None:
+        """An event with this ID is about to leave: what follows it may be asked for on another stream."""
 
     def ended(self) -> None:
         """The body has ended; raises `Refused` if an answer is owed and was none."""
@@ -74,16 +80,25 @@ class OfAnEra:
 class CallJudge:
     """Judges the answer to one call.
 
-    `rewrite` makes the bytes that go on in place of the response; None lets it pass as it came. `failed` says
-    whether the answer was an error (a JSON-RPC one, or a tool's `isError`).
+    `rewrite` makes the bytes that go on in place of the response; None lets it pass as it came. `remember`
+    is None where no stream can be gone on with. `answered` holds from then on when the rest of the answer may
+    come on another stream. `failed` says whether the answer was an error (a JSON-RPC one, or a tool's
+    `isError`).
     """
 
-    __slots__ = ("_call", "_rewrite", "_unasked", "answered", "failed")
+    __slots__ = ("_call", "_remember", "_rewrite", "_unasked", "answered", "failed")
 
-    def __init__(self, call: Call, rewrite: Rewrite | None = None, unasked: Unasked | None = None) -> None:
+    def __init__(
+        self,
+        call: Call,
+        rewrite: Rewrite | None = None,
+        unasked: Unasked | None = None,
+        remember: Remember | None = None,
+    ) -> None:
         self._call = call
         self._rewrite = rewrite
         self._unasked = unasked or OfAnEra(call.era)
+        self._remember = remember
         self.answered = False
         self.failed = False
 
@@ -108,10 +123,55 @@ class CallJudge:
         """See `Unasked`."""
         return self._unasked.request(request)
 
+    def identified(self, event_id: bytes) -> None:
+        """From here on the client may come for the rest."""
+        if self._remember is not None and self._remember(event_id):
+            self.answered = True
+
     def ended(self) -> None:
         """A stream may end before its answer only for a client that can ask for the rest with GET."""
         if self._call.id is not None and not self.answered:
             raise Refused(Reason.MCP_ANSWER_MISSING)
+
+
+class StreamJudge:
+    """Judges a legacy stream that a client has opened with GET: nobody waits for an answer.
+
+    `is_owed` tells the response of the call whose answer the stream goes on with; every other one is
+    withheld, for nobody here knows what it answers (2025-11-25 basic/transports "Resumability and
+    Redelivery").
+    """
+
+    __slots__ = ("_is_owed", "_remember", "_rewrite", "_unasked")
+
+    answered: Final = True
+
+    def __init__(
+        self, is_owed: Callable[[Response], bool], rewrite: Rewrite, unasked: Unasked, remember: Remember
+    ) -> None:
+        self._is_owed = is_owed
+        self._rewrite = rewrite
+        self._unasked = unasked
+        self._remember = remember
+
+    def response(self, response: Response) -> bytes:
+        """The one that is owed, rewritten."""
+        return self._rewrite(response) if self._is_owed(response) else WITHHELD
+
+    def notification(self, notification: Notification) -> bytes:
+        """See `Unasked`."""
+        return self._unasked.notification(notification)
+
+    def request(self, request: Request) -> bytes:
+        """See `Unasked`."""
+        return self._unasked.request(request)
+
+    def identified(self, event_id: bytes) -> None:
+        """One that cannot be remembered passes, and cannot be gone on with."""
+        self._remember(event_id)
+
+    def ended(self) -> None:
+        """It may end at any time."""
 
 
 def same_id(one: MessageId, other: MessageId) -> bool:

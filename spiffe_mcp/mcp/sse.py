@@ -28,16 +28,20 @@ _OTHER_FIELDS: Final = frozenset({b"event", b"id", b"retry"})
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Bytes that belong together. `data` is None where none is carried: comments, bare IDs."""
+    """Bytes that belong together. `data` is None where none is carried: comments, bare IDs.
+
+    `id`: whoever has read the event may ask for what comes after it, by `Last-Event-ID`; empty forgets that.
+    """
 
     raw: bytes
     data: bytes | None
+    id: bytes | None = None
 
 
 class SseDecoder:
     """`feed` it what arrives; it returns what is complete. At most `max_event_bytes` are ever held back."""
 
-    __slots__ = ("_after_cr", "_data", "_head", "_in_event", "_lines", "_max", "_partial", "_size")
+    __slots__ = ("_after_cr", "_data", "_head", "_id", "_in_event", "_lines", "_max", "_partial", "_size")
 
     def __init__(self, max_event_bytes: int = MAX_EVENT_BYTES) -> None:
         self._max = max_event_bytes
@@ -45,6 +49,7 @@ class SseDecoder:
         self._partial = bytearray()  # the line that has no end yet
         self._lines: list[bytes] = []  # the pending event's whole lines
         self._data: list[bytes] = []  # the pending event's data lines
+        self._id: bytes | None = None  # the pending event's ID
         self._size = 0  # of the pending event and the partial line
         self._in_event = False  # whether the pending event has a field yet
         self._after_cr = False  # whether a line feed that comes next belongs to the line before
@@ -111,16 +116,19 @@ class SseDecoder:
             self._data.append(value.removeprefix(b" "))
         elif name in _OTHER_FIELDS:
             _refuse_ambiguous(line)
+            if name == b"id":  # the last one counts; one with a NUL in it, which would not, was refused
+                self._id = value.removeprefix(b" ")
         else:
             # The standard ignores unknown fields; a reader that trims or folds names may not.
             raise Refused(Reason.SSE_MALFORMED, "an unknown field")
 
     def _emit(self, data: bytes | None, events: list[Event]) -> None:
-        events.append(Event(b"".join(self._lines), data))
+        events.append(Event(b"".join(self._lines), data, self._id))
         self._lines = []
         self._data = []
         self._size = 0
         self._in_event = False
+        self._id = None
 
 
 def _pieces(chunk: bytes) -> Iterator[bytes]:

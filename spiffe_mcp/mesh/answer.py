@@ -8,10 +8,12 @@ its own (`mesh.tasks`). Everything else passes as it came, if it is the answer t
 """
 
 from collections.abc import Mapping
+from http import HTTPStatus
 from typing import Final
 
 from spiffe_mcp.errors import Reason, Refused
 from spiffe_mcp.http import ResponseHead
+from spiffe_mcp.http.messages import values
 from spiffe_mcp.manifest import compare
 from spiffe_mcp.mcp import (
     AnswerFilter,
@@ -20,19 +22,23 @@ from spiffe_mcp.mcp import (
     Era,
     Kind,
     Response,
+    StreamJudge,
     caching,
     parse_tool_list,
     rewrite_tool_list,
 )
 from spiffe_mcp.mcp.answer_filter import NothingFilter
-from spiffe_mcp.mcp.judge import OfAnEra
+from spiffe_mcp.mcp.era import ASSUMED_VERSION
+from spiffe_mcp.mcp.judge import OfAnEra, Remember
 from spiffe_mcp.mcp.tasks import created_by, mentioned_in_result, only_own
 from spiffe_mcp.mcp.tools import tool_name
 from spiffe_mcp.mesh import relay
 from spiffe_mcp.mesh.behind import Behind, Observer
 from spiffe_mcp.mesh.changes import OfVisible
-from spiffe_mcp.mesh.ingress import Permit
+from spiffe_mcp.mesh.granted import Permit
 from spiffe_mcp.mesh.questions import Questions
+from spiffe_mcp.mesh.reading import Listening
+from spiffe_mcp.mesh.replays import Owed
 from spiffe_mcp.mesh.tasks import OfOwnTasks, OwnTasks
 from spiffe_mcp.strict_json import JsonObject
 
@@ -41,30 +47,87 @@ MAX_TTL_MS: Final = 60_000  # how long a client may keep anything
 
 def filter_for(permit: Permit, head: ResponseHead, behind: Behind) -> relay.Filter:
     """The filter of the answer to `permit`; raises `Refused` for a type of content that is no answer."""
-    call = permit.authenticated.inbound.call
-    if call is None:
-        return relay.Nothing()  # the end of a session, or an answer: there is no body worth reading
     own = OwnTasks(behind.memory.tasks, permit.authenticated.maker, behind.clock)
+    match permit.authenticated.inbound.asked:
+        case Call() as call:
+            return _of_call(call, permit, head, behind, own)
+        case Listening() if head.status == HTTPStatus.OK:
+            return _of_stream(permit, head, behind, own)
+        case _:
+            return relay.Nothing()  # the end of a session, an answer, no stream: no body is worth reading
+
+
+def _of_call(call: Call, permit: Permit, head: ResponseHead, behind: Behind, own: OwnTasks) -> relay.Filter:
+    version = call.revision.version or ""
 
     def passed(answer: Response) -> bytes:
         if answer.result is not None:
             _check_tasks(call, answer.result, own)
-        return _passed(answer, call, permit, behind.observe, own)
+        return _passed(answer, call.action, version, permit, behind.observe, own)
 
-    said = Questions(permit, behind) if call.era is Era.LEGACY else OfAnEra(call.era)
-    judge = CallJudge(call, passed, OfVisible(OfOwnTasks(said, own), permit, behind))
+    is_legacy = call.era is Era.LEGACY
+    said = Questions(permit, behind) if is_legacy else OfAnEra(call.era)
+    remember = _remember(permit, Owed.by(call), behind) if is_legacy else None
+    judge = CallJudge(call, passed, OfVisible(OfOwnTasks(said, own), permit, behind), remember)
     if call.id is None:
         return NothingFilter(judge)
     return AnswerFilter.of(relay.content_type(head.headers), judge)
 
 
-def _passed(answer: Response, call: Call, permit: Permit, observe: Observer, own: OwnTasks) -> bytes:
-    """What passes of the response to `call`."""
-    if call.action == "tools/list":
-        return _listed(answer, call, permit, observe)
-    if call.action == "tasks/list":
+def _of_stream(permit: Permit, head: ResponseHead, behind: Behind, own: OwnTasks) -> relay.Filter:
+    """Of a GET: what a server says unasked, and of answers the one that the stream goes on with."""
+    if not relay.is_event_stream(head.headers):
+        raise Refused(Reason.MCP_ANSWER_TYPE, "a GET is answered with a stream")
+    owed = permit.authenticated.owed
+
+    def is_owed(answer: Response) -> bool:
+        return owed is not None and owed.is_paid_by(answer) and _without_tasks(answer)
+
+    def passed(answer: Response) -> bytes:
+        action = owed.action if owed is not None else ""
+        return _passed(answer, action, _version(permit), permit, behind.observe, own)
+
+    judge = StreamJudge(
+        is_owed,
+        passed,
+        OfVisible(OfOwnTasks(Questions(permit, behind), own), permit, behind),
+        _remember(permit, owed, behind) or _forgets,
+    )
+    return AnswerFilter.of(relay.content_type(head.headers), judge)
+
+
+def _remember(permit: Permit, owed: Owed | None, behind: Behind) -> Remember | None:
+    """What takes note of events; None outside of a session, where no stream is gone on with."""
+    authenticated = permit.authenticated
+    session, owner = authenticated.session, authenticated.owner
+    if session is None:
+        return None
+    return lambda event: behind.memory.replays.passed(session, event, owed, owner, behind.clock())
+
+
+def _forgets(_: bytes) -> bool:
+    return False
+
+
+def _without_tasks(answer: Response) -> bool:
+    """Whether `answer` makes no task: whose it would be is not known any more of a call that is long over."""
+    return answer.result is None or "task" not in answer.result
+
+
+def _version(permit: Permit) -> str:
+    found = values(permit.request.headers, b"mcp-protocol-version")
+    return found[0].decode("latin-1") if found else ASSUMED_VERSION
+
+
+def _passed(
+    answer: Response, action: str, version: str, permit: Permit, observe: Observer, own: OwnTasks
+) -> bytes:
+    """What passes of the response to a call of `action`."""
+    if action == "tools/list":
+        return _listed(answer, version, permit, observe)
+    if action == "tasks/list":
         return only_own(answer, own.has)
-    if call.action in caching.CACHED:
+    if action in caching.CACHED:
         return caching.kept_private(answer, max_ttl_ms=MAX_TTL_MS)
     return answer.raw
 
@@ -83,10 +146,10 @@ def _check_tasks(call: Call, result: JsonObject, own: OwnTasks) -> None:
             raise Refused(Reason.MCP_TASK_FOREIGN)
 
 
-def _listed(answer: Response, call: Call, permit: Permit, observe: Observer) -> bytes:
+def _listed(answer: Response, version: str, permit: Permit, observe: Observer) -> bytes:
     manifest = permit.decided.selected.manifest.manifest
     tools = parse_tool_list(answer.result).tools if answer.result is not None else ()
-    page = compare(manifest, tools, protocol_version=call.revision.version or "")
+    page = compare(manifest, tools, protocol_version=version)
     observe(page)
     shown = page.exposed.keys() & permit.decided.visible.keys()
     offered: dict[str, JsonObject] = {name: dict(page.exposed[name].definition) for name in shown}

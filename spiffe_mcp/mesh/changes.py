@@ -6,7 +6,7 @@ resource has if it may read it. It is policy's word of this moment, for a stream
 
 And where a server says that its tools have changed, what it listed before is no longer believed: the ingress
 asks again before the next call, so that a tool that is not as signed is closed at once, and not after
-`recheck`. Pure; who is asked, and how, is in `ingress` and `behind`.
+`recheck`. Pure; who is asked, and how, is in `policy_question` and `behind`.
 """
 
 from dataclasses import replace
@@ -16,7 +16,8 @@ from spiffe_mcp.mcp import Notification, Request
 from spiffe_mcp.mcp.judge import WITHHELD, Unasked
 from spiffe_mcp.mcp.notifications import CHANGES
 from spiffe_mcp.mesh.behind import Behind
-from spiffe_mcp.mesh.ingress import Permit, question_of, tool_inputs
+from spiffe_mcp.mesh.granted import Permit
+from spiffe_mcp.mesh.policy_question import question_of, tool_inputs
 from spiffe_mcp.policy import PolicyInput
 from spiffe_mcp.strict_json import JsonValue
 

@@ -23,6 +23,7 @@ from spiffe_mcp.mesh.hops import Destination
 from spiffe_mcp.mesh.interruption import Interruption
 from spiffe_mcp.mesh.origin import check_origin
 from spiffe_mcp.mesh.patience import Patience
+from spiffe_mcp.mesh.reading import lasts
 from spiffe_mcp.mesh.recording import ID_BYTES
 from spiffe_mcp.mesh.refusal import answer_refused
 from spiffe_mcp.mesh.routes import EgressRoute, unknown_path
@@ -111,8 +112,8 @@ class _CallerService:
 
     async def _exchange(self, request: Request, reply: Reply, record: Draft) -> relay.Ending:
         server = self._listener.server_for(request)
-        call, user = egress.read(request, server.route.minimum_era), self._listener.user
-        recording.note_outbound(record, call, server.route, user, self._around.shown)
+        asked, user = egress.read(request, server.route.minimum_era), self._listener.user
+        recording.note_outbound(record, asked, server.route, user, self._around.shown)
         snapshot = await self._caller.snapshot()
         now = self._around.clock()  # after the wait for an identity: what is signed is signed now
         with Patience(self._around.limits, self._interruption) as patience:
@@ -121,7 +122,7 @@ class _CallerService:
                 server.authorized.authorize(hop.server)
                 permitted = egress.admit(
                     request,
-                    call,
+                    asked,
                     route=server.route,
                     server=hop.server,
                     user=user,
@@ -131,6 +132,8 @@ class _CallerService:
                 )
                 recording.note_sent(record, permitted)
                 async with await hop.send(permitted) as response:
+                    if lasts(asked):
+                        patience.last()
                     return await relay.pass_on(response, relay.PassThrough(), reply, patience)
 
 

@@ -15,6 +15,7 @@ from spiffe_mcp.http.messages import values
 
 USER_CONTEXT: Final = b"mesh-user-context"
 SESSION_ID: Final = b"mcp-session-id"
+LAST_EVENT_ID: Final = b"last-event-id"
 
 # What stands over a message of the agent's own.
 POSTED: Final = ((b"content-type", b"application/json"), (b"accept", b"application/json, text/event-stream"))
@@ -44,7 +45,10 @@ _RESPONSE: Final = frozenset({b"cache-control", b"content-type", b"retry-after"}
 
 def forwarded(request: Request, host: bytes, path: bytes) -> Request:
     """`request` as it goes on to `path` at `host`: that Host, listed headers, the same body."""
-    return Request(request.method, path, ((b"host", host), *passed_request(request.headers)), request.body)
+    passed = passed_request(request.headers)
+    if request.method == b"GET":  # a POST with it means nothing, and some server might think that it does
+        passed += tuple(pair for pair in request.headers if pair[0] == LAST_EVENT_ID)
+    return Request(request.method, path, ((b"host", host), *passed), request.body)
 
 
 def passed_request(headers: Headers) -> Headers:

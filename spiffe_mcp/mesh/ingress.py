@@ -6,8 +6,8 @@ left out and none can come too early. Every phase either grants or raises `Refus
  `read`          1. only listed headers are read; exactly one user context
                  2. the body is parsed strictly, the era decided
  `authenticate`  3. the context holds for this peer, this audience, this request, now; and was not seen before
-                 4. a legacy session is one that this caller opened for this user, a task one that it made, an
-                    answer of the client's to a question that waits in its session
+                 4. a legacy session is one that this caller opened for this user, a task one that it made; in
+                    the session, an answer of the client's is to a question that waits, an event was sent
  `select`        5. the tool is in the verified manifest, and its live definition is the signed one; so is the
                     tool that made a task
  `decide`        6. the arguments satisfy the signed schema, in its spelling, and headers mirror them
@@ -20,36 +20,41 @@ tool is told that its arguments are wrong.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
-from spiffe_mcp.context import InboundHop, VerifiedContext, verify
+from spiffe_mcp.context import InboundHop, verify
 from spiffe_mcp.errors import Reason, Refused
 from spiffe_mcp.http import Request
 from spiffe_mcp.http.messages import values
-from spiffe_mcp.manifest import LiveView, Manifest, SignedTool, VerifiedManifest
-from spiffe_mcp.mcp import Call, Era, ExactKeys, Kind, param_headers, versions_from
-from spiffe_mcp.mcp import Request as McpRequest
-from spiffe_mcp.mcp.capabilities import NOTHING, Capability
+from spiffe_mcp.manifest import LiveView, SignedTool, VerifiedManifest
+from spiffe_mcp.mcp import Era, ExactKeys, Kind, param_headers, versions_from
+from spiffe_mcp.mcp.capabilities import NOTHING
 from spiffe_mcp.mesh import headers
+from spiffe_mcp.mesh.granted import (
+    Authenticated,
+    Decided,
+    Hidden,
+    Inbound,
+    ListeningRefused,
+    Permit,
+    PolicyRefused,
+    Selected,
+    action_of,
+    owner_of,
+)
 from spiffe_mcp.mesh.hop_binding import hop_binding
 from spiffe_mcp.mesh.memory import Memory
-from spiffe_mcp.mesh.reading import Asked, ClientAnswer, SessionEnd, check_method, read_body
+from spiffe_mcp.mesh.policy_question import question_of, tool_inputs
+from spiffe_mcp.mesh.reading import Asked, ClientAnswer, Listening, check_method, read_body
+from spiffe_mcp.mesh.replays import Owed
 from spiffe_mcp.mesh.routes import IngressRoute
-from spiffe_mcp.mesh.sessions import Owner
 from spiffe_mcp.mesh.snapshot import Snapshot
 from spiffe_mcp.mesh.tasks import Maker
-from spiffe_mcp.permit import GrantedOnly
 from spiffe_mcp.policy import (
-    AgentInput,
-    ContextInput,
-    Decision,
-    Direction,
     PolicyEngine,
     PolicyInput,
-    ToolInput,
-    UserInput,
 )
 from spiffe_mcp.recent import Recent
 from spiffe_mcp.strict_json import JsonObject
@@ -58,77 +63,6 @@ from spiffe_mcp.tls import Peer
 
 # What a signed schema declares follows from the tool's digest alone.
 _DECLARED: Final[Recent[str, param_headers.Declared]] = Recent(4096)
-
-# Our names for what is no call; no method of MCP is called so.
-SESSION_END: Final = "session/end"
-SESSION_ANSWER: Final = "session/answer"
-
-
-@dataclass(frozen=True, slots=True)
-class Inbound(metaclass=GrantedOnly):
-    """A request that could be read."""
-
-    request: Request
-    asked: Asked
-    header: bytes
-
-    @property
-    def call(self) -> Call | None:
-        """The call that it is, if it is one."""
-        return self.asked if isinstance(self.asked, Call) else None
-
-
-@dataclass(frozen=True, slots=True)
-class Authenticated(metaclass=GrantedOnly):
-    """A request of which is known who sent it, for whom. `declared`: at the beginning of its session."""
-
-    inbound: Inbound
-    context: VerifiedContext
-    session: bytes | None
-    declared: Capability
-    made_by: bytes | None = None  # of a request about a task, the tool that made it: see `mesh.tasks`
-
-    @property
-    def owner(self) -> Owner:
-        """Whose sessions and tasks it may use."""
-        return owner_of(self.context)
-
-    @property
-    def maker(self) -> Maker:
-        """Whose the tasks are that it makes."""
-        return Maker(self.owner, self.session)
-
-
-@dataclass(frozen=True, slots=True)
-class Selected(metaclass=GrantedOnly):
-    """A request whose tool, if it names one, is the signed one."""
-
-    authenticated: Authenticated
-    manifest: VerifiedManifest
-    live: LiveView
-    tool: SignedTool | None
-
-
-@dataclass(frozen=True, slots=True)
-class Decided(metaclass=GrantedOnly):
-    """A request about which policy has been asked; what it said may be a refusal."""
-
-    selected: Selected
-    decision: Decision
-    visible: Mapping[str, SignedTool]  # for `tools/list`: what of the answer may be shown
-
-
-@dataclass(frozen=True, slots=True)
-class Permit(metaclass=GrantedOnly):
-    """A request that may be sent to the MCP server behind this ingress."""
-
-    request: Request
-    decided: Decided
-
-    @property
-    def authenticated(self) -> Authenticated:
-        """Who sent it."""
-        return self.decided.selected.authenticated
 
 
 def read(request: Request, minimum: Era = Era.LEGACY) -> Inbound:
@@ -169,7 +103,12 @@ def authenticate(
     if session is not None and isinstance(inbound.asked, ClientAnswer):
         memory.pending.answered(session, inbound.asked.id, now)
     return Authenticated.granted(
-        inbound=inbound, context=context, session=session, declared=declared, made_by=made_by
+        inbound=inbound,
+        context=context,
+        session=session,
+        declared=declared,
+        made_by=made_by,
+        owed=_owed(inbound.asked, session, memory, now),
     )
 
 
@@ -203,67 +142,53 @@ def decide(selected: Selected, *, policy: PolicyEngine, environment: str, now: d
     decision = policy.decide(question)
     visible: Mapping[str, SignedTool] = {}
     if decision.allow and question.tools is not None:
-        names = policy.visible_tools(question)
-        visible = {name: tool for name, tool in selected.live.exposed.items() if name in names}
+        visible = _visible(selected, question, policy)
+    if decision.allow and _resumes_list(selected.authenticated):
+        # A list that is sent again is one that is asked for again.
+        listing = replace(question, action="tools/list", tools=tool_inputs(selected))
+        visible = _visible(selected, listing, policy) if policy.decide(listing).allow else {}
     return Decided.granted(selected=selected, decision=decision, visible=visible)
 
 
-def decide_asked(
-    decided: Decided, request: McpRequest, *, policy: PolicyEngine, environment: str, now: datetime
-) -> Decision:
-    """What policy says of `request`, which the server makes of the client while it answers what was decided.
+def _visible(selected: Selected, listing: PolicyInput, policy: PolicyEngine) -> Mapping[str, SignedTool]:
+    names = policy.visible_tools(listing)
+    return {name: tool for name, tool in selected.live.exposed.items() if name in names}
 
-    The same question as that of the client, the other way round: its agent and user are those that would be
-    asked, its arguments the parameters of the request.
+
+def _resumes_list(authenticated: Authenticated) -> bool:
+    return authenticated.owed is not None and authenticated.owed.action == "tools/list"
+
+
+def check_still(
+    permit: Permit, *, policy: PolicyEngine, environment: str, memory: Memory, now: datetime
+) -> None:
+    """Return if a stream that was permitted would be permitted now; raises `Refused`.
+
+    In a legacy session that keeps the session in use.
     """
-    question = question_of(decided.selected, environment, now)
-    asked = replace(
-        question,
-        action=request.method,
-        direction=Direction.SERVER_TO_CLIENT,
-        arguments=request.params,
-        tools=None,
-        resource=None,
-        prompt=None,
-    )
-    return policy.decide(asked)
+    selected, authenticated = permit.decided.selected, permit.authenticated
+    selected.manifest.check_in_force(now)
+    if authenticated.session is not None:
+        memory.sessions.check(authenticated.session, authenticated.owner, now)
+    decision = policy.decide(question_of(selected, environment, now))
+    if not decision.allow:
+        raise PolicyRefused(decision)
 
 
 def permit(decided: Decided, route: IngressRoute) -> Permit:
     """Step 8. The bytes that were parsed are the bytes that go."""
     if not decided.decision.allow:
-        raise PolicyRefused(decided.decision)
+        listening = isinstance(decided.selected.authenticated.inbound.asked, Listening)
+        raise (ListeningRefused if listening else PolicyRefused)(decided.decision)
     inbound = decided.selected.authenticated.inbound.request
     request = headers.forwarded(inbound, route.upstream.host, route.upstream.path.encode())
     return Permit.granted(request=request, decided=decided)
 
 
-class Hidden(Refused):
-    """A refusal that has to look as if the tool did not exist; the record knows better."""
-
-
-class PolicyRefused(Refused):
-    """A refusal by policy, with the decision that says so."""
-
-    def __init__(self, decision: Decision) -> None:
-        super().__init__(decision.refusal or Reason.POLICY_DENIED, decision.detail)
-        self.decision = decision
-
-
-def owner_of(context: VerifiedContext) -> Owner:
-    """Whose sessions whoever sent `context` may use."""
-    return Owner(context.issuer, context.caller, context.user.sub, context.user.sub_iss)
-
-
-def action_of(asked: Asked) -> str:
-    """What policy and audit call a request."""
-    match asked:
-        case Call():
-            return asked.action
-        case ClientAnswer():
-            return SESSION_ANSWER
-        case SessionEnd():
-            return SESSION_END
+def _owed(asked: Asked, session: bytes | None, memory: Memory, now: datetime) -> Owed | None:
+    if session is None or not isinstance(asked, Listening) or asked.after is None:
+        return None
+    return memory.replays.after(session, asked.after, now)
 
 
 def _session(request: Request) -> bytes | None:
@@ -328,54 +253,3 @@ def _as_seen(refused: Refused, question: PolicyInput, policy: PolicyEngine) -> R
             False  # fail closed: a policy that could not answer would otherwise tell that the tool exists
         )
     return refused if is_seen else Hidden(refused.reason, refused.detail)
-
-
-def question_of(selected: Selected, environment: str, now: datetime) -> PolicyInput:
-    """What policy is asked about a request."""
-    authenticated, manifest = selected.authenticated, selected.manifest
-    call, context, user = authenticated.inbound.call, authenticated.context, authenticated.context.user
-    claims = user.attributes()
-    is_list = call is not None and call.action == "tools/list"
-    return PolicyInput(
-        action=action_of(authenticated.inbound.asked),
-        server=str(manifest.manifest.server),
-        agent=AgentInput(
-            spiffe_id=str(context.caller),
-            trust_domain=str(context.caller.trust_domain),
-            path=context.caller.path,
-            chain=tuple(map(str, context.chain)),
-        ),
-        now=now,
-        user=UserInput(sub=user.sub, sub_iss=user.sub_iss, groups=user.groups, claims=claims),
-        tool=_tool_input(selected.tool, manifest) if selected.tool is not None else None,
-        tools=tool_inputs(selected) if is_list else None,
-        arguments=call.arguments if call is not None else None,
-        resource=call.name if call is not None and call.kind is Kind.RESOURCE else None,
-        prompt=call.name if call is not None and call.kind is Kind.PROMPT else None,
-        context=ContextInput(
-            txn=context.txn,
-            hops=len(context.chain),
-            purpose=user.purpose,
-            task=user.task,
-            session=user.session,
-            scope=context.scope,
-        ),
-        environment={"name": environment},
-    )
-
-
-def tool_inputs(selected: Selected) -> tuple[ToolInput, ...]:
-    """Every tool that could be shown."""
-    return tuple(_tool_input(tool, selected.manifest) for tool in selected.live.exposed.values())
-
-
-def _tool_input(tool: SignedTool, manifest: VerifiedManifest) -> ToolInput:
-    signed: Manifest = manifest.manifest
-    return ToolInput(
-        name=tool.name,
-        digest=tool.digest,
-        risk_level=tool.risk_level.value,
-        requires_approval=tool.requires_approval,
-        serial=signed.serial,
-        signers=manifest.signers[tool.name],
-    )

@@ -7,7 +7,7 @@ Every exchange leaves exactly one audit record, whatever ends it; so does every 
 import asyncio
 import ssl
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from http import HTTPStatus
@@ -28,12 +28,13 @@ from spiffe_mcp.mesh.behind import Behind
 from spiffe_mcp.mesh.declined import Declined
 from spiffe_mcp.mesh.declining import Declining
 from spiffe_mcp.mesh.exchange import Surroundings
-from spiffe_mcp.mesh.ingress import Permit
+from spiffe_mcp.mesh.granted import Permit
 from spiffe_mcp.mesh.interruption import Interruption
 from spiffe_mcp.mesh.listen import Closed
 from spiffe_mcp.mesh.memory import Memory
 from spiffe_mcp.mesh.patience import Patience
-from spiffe_mcp.mesh.reading import SessionEnd
+from spiffe_mcp.mesh.reading import SessionEnd, lasts
+from spiffe_mcp.mesh.recheck import looked_at_again
 from spiffe_mcp.mesh.recording import HandshakeRecords
 from spiffe_mcp.mesh.refusal import answer_refused
 from spiffe_mcp.mesh.routes import IngressRoute, unknown_path
@@ -250,11 +251,30 @@ class _PeerService:
                 passing = filter_for(permit, response.head, self._behind(server, record))
                 try:
                     with recording.timed(record, "answer"):
-                        return await relay.pass_on(response, passing, reply, patience)
+                        if not lasts(permit.authenticated.inbound.asked):
+                            return await relay.pass_on(response, passing, reply, patience)
+                        patience.last()
+                        async with self._looked_at_again(permit, server):
+                            return await relay.pass_on(response, passing, reply, patience)
                 finally:
                     # A client that has its answer may leave a stream before its end: that cancels nothing.
                     if passing.answered:
                         record.complete()
+
+    def _looked_at_again(self, permit: Permit, server: _Server) -> AbstractAsyncContextManager[None]:
+        """While inside, what `permit` permitted is decided again and again."""
+        site = self._listener.site
+
+        def look() -> None:
+            ingress.check_still(
+                permit,
+                policy=site.policy,
+                environment=site.environment,
+                memory=server.memory,
+                now=self._around.clock(),
+            )
+
+        return looked_at_again(site.recheck, look, self._interruption)
 
     def _behind(self, server: _Server, record: Draft) -> Behind:
         """What answers of `server` are judged by; what is withheld of one stands in `record`."""

@@ -1,4 +1,4 @@
-"""What one server's exchanges have to remember of each other: replay, sessions, questions, tasks.
+"""What one server's exchanges have to remember of each other.
 
 Everything that is remembered from one exchange for another stands here, in a table with a name: so processes
 that share the tables remember together. Pure: no clock, no I/O of its own.
@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Final, Protocol, Self
 
 from spiffe_mcp.context import ReplayGuard
-from spiffe_mcp.mesh import sessions, tasks
+from spiffe_mcp.mesh import replays, sessions, tasks
 from spiffe_mcp.mesh.pending import Pending
+from spiffe_mcp.mesh.replays import Replays
 from spiffe_mcp.mesh.sessions import Sessions
 from spiffe_mcp.mesh.tasks import Tasks
 from spiffe_mcp.tables import LocalTable, Table
@@ -18,6 +19,7 @@ REPLAY_CAPACITY: Final = 400_000  # user contexts remembered at a time, for each
 SESSION_CAPACITY: Final = 10_000  # legacy sessions, likewise
 PENDING_CAPACITY: Final = 10_000  # questions of the server that wait for an answer, likewise
 TASK_CAPACITY: Final = 50_000  # likewise
+EVENT_CAPACITY: Final = 50_000  # after which a legacy stream can be gone on with, likewise
 
 
 class Tables(Protocol):
@@ -40,6 +42,7 @@ class Memory:
     sessions: Sessions
     pending: Pending
     tasks: Tasks
+    replays: Replays
 
     @classmethod
     def of(cls, site: str, server: str, tables: Tables) -> Self:
@@ -50,4 +53,5 @@ class Memory:
             sessions=Sessions(tables(f"{whose} sessions", SESSION_CAPACITY, sessions.VALUE_BYTES)),
             pending=Pending(tables(f"{whose} pending", PENDING_CAPACITY, 0)),
             tasks=Tasks(tables(f"{whose} tasks", TASK_CAPACITY, tasks.VALUE_BYTES)),
+            replays=Replays(tables(f"{whose} events", EVENT_CAPACITY, replays.VALUE_BYTES)),
         )

@@ -41,6 +41,11 @@ class Patience:
         """Something came: as much time as at the beginning, but no more than is left of all."""
         self._deadline.set(min(self._idle, self._end - self._loop.time()), self._give_up)
 
+    def last(self) -> None:
+        """From now on a stream in which things rarely happen: nothing has to come until all is over."""
+        self._idle = self._total
+        self.heard()
+
     def _give_up(self) -> None:
         self.interruption.interrupt(Refused(Reason.UPSTREAM_TIMEOUT))
 

@@ -20,7 +20,8 @@ from spiffe_mcp.mcp.server_requests import check_offered
 from spiffe_mcp.mesh import headers
 from spiffe_mcp.mesh.behind import Behind
 from spiffe_mcp.mesh.declined import Declined
-from spiffe_mcp.mesh.ingress import Permit, PolicyRefused, decide_asked
+from spiffe_mcp.mesh.granted import Permit, PolicyRefused
+from spiffe_mcp.mesh.policy_question import decide_asked
 
 
 class Questions(OfAnEra):

@@ -17,6 +17,7 @@ from spiffe_mcp.mcp import (
     Call,
     MessageId,
     Response,
+    has_sessions,
     parse,
     read_call,
     read_response,
@@ -43,7 +44,19 @@ class SessionEnd:
     """DELETE, which ends a legacy session."""
 
 
-Asked: TypeAlias = Call | ClientAnswer | SessionEnd
+@dataclass(frozen=True, slots=True)
+class Listening:
+    """GET, which opens a stream of a legacy session; `after`: the event after which it goes on, if one is."""
+
+    after: bytes | None
+
+
+Asked: TypeAlias = Call | ClientAnswer | Listening | SessionEnd
+
+
+def lasts(asked: Asked) -> bool:
+    """Whether its answer is a stream that stays open while nothing happens."""
+    return isinstance(asked, Listening)
 
 
 class NotAllowed(Refused):
@@ -55,14 +68,17 @@ class NotAllowed(Refused):
 
 
 def check_method(request: Request, supported: Collection[str] = SUPPORTED_VERSIONS) -> None:
-    """Return for POST, which carries a message, and DELETE, where there are sessions; raises `NotAllowed`.
+    """Return for POST, which carries a message, and GET and DELETE in a session; raises `NotAllowed`.
 
-    GET would replay answers past the filter. `supported`: the versions of MCP that are spoken here.
+    A GET without a session finds no stream here: 405 is what clients take that for (2025-11-25
+    basic/transports "Listening for Messages from the Server"). `supported`: the versions that are spoken.
     """
-    has_sessions = any(version in supported for version in LEGACY_VERSIONS)
-    allowed = (b"POST", b"DELETE") if has_sessions else (b"POST",)
+    legacy = any(version in supported for version in LEGACY_VERSIONS)
+    allowed = (b"POST", b"GET", b"DELETE") if legacy else (b"POST",)
     if request.method not in allowed:
         raise NotAllowed(request.method, b", ".join(allowed))
+    if request.method == b"GET" and not _in_session(request, supported):
+        raise NotAllowed(request.method, b"POST, DELETE")
 
 
 def read_body(request: Request, supported: Collection[str] = SUPPORTED_VERSIONS) -> Asked:
@@ -71,11 +87,26 @@ def read_body(request: Request, supported: Collection[str] = SUPPORTED_VERSIONS)
     if request.method == b"DELETE":
         headers.check_bodiless(request)
         return SessionEnd()
+    if request.method == b"GET":
+        headers.check_bodiless(request)
+        return Listening(_last_event(request))
     headers.check_json(request)
     message = parse(request.body)
     if isinstance(message, Response):
         read_response(message, request.headers, supported)
-        if not values(request.headers, headers.SESSION_ID):
+        if not _in_session(request, supported):
             raise Refused(Reason.MCP_RESPONSE_UNEXPECTED, "no session")
         return ClientAnswer(message)
     return read_call(message, request.headers, supported)
+
+
+def _in_session(request: Request, supported: Collection[str]) -> bool:
+    named = bool(values(request.headers, headers.SESSION_ID))
+    return named and has_sessions(request.headers, supported)
+
+
+def _last_event(request: Request) -> bytes | None:
+    found = values(request.headers, headers.LAST_EVENT_ID)
+    if len(found) > 1:
+        raise Refused(Reason.MCP_HEADER_DUPLICATE, "Last-Event-ID")
+    return found[0] if found else None

@@ -30,7 +30,7 @@ from spiffe_mcp.mcp import Call, Era
 from spiffe_mcp.mcp import Kind as SubjectKind
 from spiffe_mcp.mesh.declined import Declined
 from spiffe_mcp.mesh.egress import OutboundCall
-from spiffe_mcp.mesh.ingress import Authenticated, Decided, Inbound, Selected, action_of
+from spiffe_mcp.mesh.granted import Authenticated, Decided, Inbound, Selected, action_of
 from spiffe_mcp.mesh.reading import Asked
 from spiffe_mcp.mesh.routes import EgressRoute
 from spiffe_mcp.policy import PolicyEngine

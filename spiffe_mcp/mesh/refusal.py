@@ -11,7 +11,7 @@ from spiffe_mcp.errors import Reason, Refused
 from spiffe_mcp.http import Reply, Request, ResponseHead
 from spiffe_mcp.mcp import Answer, Era, MessageId, answer_for, parse, presumed_era, unknown_tool
 from spiffe_mcp.mcp import Request as McpRequest
-from spiffe_mcp.mesh.ingress import Hidden, PolicyRefused
+from spiffe_mcp.mesh.granted import Hidden, ListeningRefused, PolicyRefused
 from spiffe_mcp.mesh.reading import NotAllowed
 from spiffe_mcp.mesh.relay import Unanswered
 from spiffe_mcp.policy import Visibility
@@ -66,6 +66,9 @@ async def answer_refused(refused: Refused, request: Request, reply: Reply) -> No
 
 def answer(refused: Refused, addressee: Addressee) -> tuple[ResponseHead, bytes]:
     """The response for a caller that was refused; what it may read, and no more."""
+    if isinstance(refused, ListeningRefused):
+        # "or else return HTTP 405 Method Not Allowed" (2025-11-25 basic/transports): clients go on without.
+        return answer(NotAllowed(b"GET", b"POST, DELETE"), addressee)
     said = _answer(refused, addressee)
     allow = ((b"allow", refused.allow),) if isinstance(refused, NotAllowed) else ()
     return ResponseHead(said.status, (*_JSON, *allow)), said.body

@@ -31,7 +31,7 @@ from spiffe_mcp.mesh.addresses import Address
 from spiffe_mcp.mesh.behind import Behind
 from spiffe_mcp.mesh.declined import Declined
 from spiffe_mcp.mesh.egress import ExchangeIds, OutboundCall
-from spiffe_mcp.mesh.ingress import Permit
+from spiffe_mcp.mesh.granted import Permit
 from spiffe_mcp.mesh.memory import Memory, local_tables
 from spiffe_mcp.mesh.routes import EgressRoute, IngressRoute, ServerName
 from spiffe_mcp.mesh.snapshot import Snapshot
@@ -77,7 +77,7 @@ default decision := {"allow": false, "rule": "default", "reason": "nothing grant
 decision := {"allow": true, "rule": "protocol", "reason": "part of the protocol"} if {
     input.action in {
         "initialize", "notifications/initialized", "ping", "prompts/get", "resources/read",
-        "server/discover", "session/answer", "session/end", "tasks/list", "tools/list",
+        "server/discover", "session/answer", "session/end", "session/listen", "tasks/list", "tools/list",
     }
     input.direction == "client_to_server"
 }
@@ -167,6 +167,13 @@ def answering(message_id: Any, session: bytes | None = None, *headers: tuple[byt
     """A client's answer to what a server asked."""
     body = {"jsonrpc": "2.0", "id": message_id, "result": {"role": "assistant"}}
     return in_session(post(json.dumps(body).encode(), *(headers or (LEGACY_HEADER,))), session)
+
+
+def listening(session: bytes | None, after: bytes | None = None, *headers: tuple[bytes, bytes]) -> Request:
+    """What opens a stream of a legacy session, or goes on with one."""
+    last = () if after is None else ((b"last-event-id", after),)
+    kept = (CLIENT_HEADERS[0], (b"accept", b"text/event-stream"), *(headers or (LEGACY_HEADER,)), *last)
+    return in_session(Request(b"GET", NAME.path, kept, b""), session)
 
 
 def in_session(request: Request, session: bytes | None) -> Request:

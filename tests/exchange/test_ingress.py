@@ -14,7 +14,7 @@ from spiffe_mcp.identity import BundleSet
 from spiffe_mcp.manifest import LiveView, compare, statement, verify_manifest
 from spiffe_mcp.mcp import Era
 from spiffe_mcp.mesh import ingress
-from spiffe_mcp.mesh.ingress import Hidden, PolicyRefused
+from spiffe_mcp.mesh.granted import Hidden, PolicyRefused
 from spiffe_mcp.mesh.refusal import Addressee, answer
 from spiffe_mcp.mesh.sessions import Owner
 from spiffe_mcp.policy import Decision, PolicyInput, RegoPolicy
@@ -558,7 +558,7 @@ def test_the_phases_come_in_their_order() -> None:
         return side.refuses(request)
 
     unsigned = without(signed, b"mesh-user-context")
-    assert met(faulty, replace(unsigned, method=b"GET", body=b"[]")) is Reason.HTTP_METHOD
+    assert met(faulty, replace(unsigned, method=b"PUT", body=b"[]")) is Reason.HTTP_METHOD
     assert met(faulty, replace(unsigned, body=b"[]")) is Reason.CONTEXT_MISSING
     forged = with_headers(unsigned, (b"mesh-user-context", b"x"))
     assert met(faulty, replace(forged, body=b"[]")) is Reason.MCP_BATCH

@@ -13,7 +13,7 @@ from spiffe_mcp.http import Request, ResponseHead
 from spiffe_mcp.manifest import LiveView, compare
 from spiffe_mcp.mcp.tasks import RELATED
 from spiffe_mcp.mesh.answer import filter_for
-from spiffe_mcp.mesh.ingress import Permit
+from spiffe_mcp.mesh.granted import Permit
 from spiffe_mcp.policy import RegoPolicy
 from spiffe_mcp.strict_json import JsonObject
 from tests.exchange.playbook import (

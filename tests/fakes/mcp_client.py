@@ -159,6 +159,18 @@ def answering(question: Any, session: bytes) -> Request:
     return with_body(legacy("", session=session), json.dumps(body).encode())
 
 
+def listen(session: bytes | None, after: bytes | None = None) -> Request:
+    """What opens a stream of a legacy session, or goes on with one after an event."""
+    headers: Headers = (
+        _HEADERS[0],
+        (b"accept", b"text/event-stream"),
+        (b"mcp-protocol-version", LEGACY.encode()),
+    )
+    for name, value in ((b"mcp-session-id", session), (b"last-event-id", after)):
+        headers = headers if value is None else (*headers, (name, value))
+    return Request(b"GET", PATH, headers, b"")
+
+
 def with_body(request: Request, body: bytes) -> Request:
     return replace(request, body=body)
 

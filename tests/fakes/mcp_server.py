@@ -111,12 +111,19 @@ class RecordingServer:
         finally:
             self.tools = before
 
+    async def listened(self, _: Request, reply: Reply) -> None:
+        """How it answers GET: it has no streams."""
+        await reply.send(ResponseHead(405, ()), b"")
+
     # -- http.Service ---------------------------------------------------------------------------------------
 
     async def handle(self, request: Request, reply: Reply) -> None:
         self.requests.append(request)
         if request.method == b"DELETE":
             await reply.send(ResponseHead(self.ending, ()), b"")
+            return
+        if request.method == b"GET":
+            await self.listened(request, reply)
             return
         message = json.loads(request.body)
         if "method" not in message:  # a client's answer to a question

@@ -289,11 +289,12 @@ async def running_mesh(
     egresses: tuple[SpiffeId, ...] = (PLANNER, REVIEWER, GUEST),
     recheck: int = 60,
     max_lifetime: int = 3600,
+    policy: str = POLICY,
 ) -> AsyncIterator[Mesh]:
     """The mesh; the ingress has already asked the server what it lists."""
     site, clock = Site(folder, recheck, max_lifetime), Clock()
     site.sign_manifest()
-    site.write_policy()
+    site.write_policy(policy)
     async with AsyncExitStack() as stack:
         server = await stack.enter_async_context(serving_mcp(LIVE))
         provider = await stack.enter_async_context(provider_at(folder, clock))

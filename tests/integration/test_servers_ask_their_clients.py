@@ -129,12 +129,12 @@ def asking_server() -> MCPServer:
 
     @server.tool()
     async def order(ctx: Context) -> str:
-        """Asks for an amount, then the model for a word."""
+        """Asks for an amount, in the stream of the call; then for a word, in that of the session."""
         amount = await ctx.elicit("How much?", Amount)
         message = mcp_types.SamplingMessage(
             role="user", content=mcp_types.TextContent(type="text", text="A word?")
         )
-        word = await ctx.session.create_message([message], max_tokens=5, related_request_id=ctx.request_id)
+        word = await ctx.session.create_message([message], max_tokens=5)
         assert amount.action == "accept"
         return f"{amount.data.euros} {word.content}"
 

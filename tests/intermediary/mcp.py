@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from itertools import count
 from typing import Any, Final
 
-from tests.intermediary.client import Outgoing
+from tests.intermediary.client import Client, Outgoing
 from tests.intermediary.framing import Headers
 
 MODERN: Final = "2026-07-28"
@@ -104,6 +104,12 @@ def initialize(version: str = LEGACY) -> Outgoing:
     info = {"name": "suite-client", "version": "1"}
     params = {"protocolVersion": version, "capabilities": {"sampling": {}}, "clientInfo": info}
     return Outgoing(legacy("initialize", params).body, COMMON)
+
+
+async def opened(client: Client) -> str:
+    """A legacy session."""
+    (session,) = (await client.ask(initialize())).head.values(b"mcp-session-id")
+    return session.decode()
 
 
 def bodiless(method: bytes, session: str | None = None, **headers: str) -> Outgoing:

@@ -25,6 +25,7 @@ PASSED_BY_A_PLAIN_PROXY: Final = frozenset(
         "numbers reach the client as they were written",
         "members nobody knows reach the server",
         "members nobody knows reach the client",
+        "who opened a session hears what its server tells",
         "a question reaches the client that offered to answer and its answer the server",
         "a json answer stays json",
         "a stream stays a stream",

@@ -14,7 +14,7 @@ from spiffe_mcp.http import HttpClient, Response
 from spiffe_mcp.manifest import LiveView, compare
 from spiffe_mcp.mesh.capacity import IDLE
 from spiffe_mcp.mesh.declined import Declined
-from spiffe_mcp.mesh.ingress import Permit
+from spiffe_mcp.mesh.granted import Permit
 from spiffe_mcp.mesh.routes import IngressRoute
 from spiffe_mcp.mesh.upstream.connect import connector
 from spiffe_mcp.mesh.upstream.inspection import Inspection

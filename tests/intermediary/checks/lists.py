@@ -25,6 +25,7 @@ from tests.intermediary.mcp import (
     initialize,
     legacy,
     modern,
+    opened,
     response,
 )
 from tests.intermediary.upstream import Answering, Handler, Message, listed
@@ -220,11 +221,35 @@ async def a_list_that_is_replayed_is_filtered_too(bench: Bench) -> None:
         await answering.event(json.dumps({**LIST, "id": fresh_id()}).encode())
         await answering.end()
 
-    opened = await bench.ask(initialize())
-    session = next((value.decode() for value in opened.head.values(b"mcp-session-id")), None)
+    answer = await bench.ask(initialize())
+    session = next((value.decode() for value in answer.head.values(b"mcp-session-id")), None)
     with bench.upstream.answering("GET", replays):
         for headers in ({}, {"Last_Event_ID": "suite-1"}):
             assert b'"unsigned"' not in await _ends(bench, bodiless(b"GET", session, **headers))
+
+
+@check(19, "MCP 2025-11-25 basic/transports, Resumability and Redelivery", *PINNED)
+async def a_list_that_goes_on_where_its_stream_broke_is_filtered_as_ever(bench: Bench) -> None:
+    session, question = await opened(bench.client), fresh_id()
+
+    async def breaks(_: Message, answering: Answering) -> None:
+        await answering.stream()
+        await answering.piece(b"id: suite-e1\ndata:\n\n")
+        await answering.end()
+
+    async def goes_on(_: Message, answering: Answering) -> None:
+        await answering.stream()
+        await answering.event(json.dumps({**LIST, "id": question}).encode())
+        await answering.end()
+
+    with bench.upstream.answering("tools/list", breaks), bench.upstream.answering("GET", goes_on):
+        began = await bench.ask(legacy("tools/list", message_id=question, session=session))
+        assert b"suite-e1" in began.body
+        answer = await bench.ask(bodiless(b"GET", session, Last_Event_ID="suite-e1"))
+    assert answer.status == 200, f"status {answer.status}: the stream does not go on"
+    names = [entry["name"] for entry in answer.result["tools"]]
+    assert "echo" in names
+    assert "unsigned" not in names
 
 
 @check(21, "MCP server/tools, list changed; fail closed", *PINNED)

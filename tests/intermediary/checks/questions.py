@@ -5,17 +5,12 @@ import json
 from typing import Final
 
 from tests.intermediary.check import Bench, Need, check
-from tests.intermediary.client import Client, Outgoing
-from tests.intermediary.mcp import COMMON, LEGACY, fresh_id, initialize, legacy_call, response, said
+from tests.intermediary.client import Outgoing
+from tests.intermediary.mcp import COMMON, LEGACY, fresh_id, legacy_call, opened, response, said
 from tests.intermediary.upstream import Answering, Message, Received
 
 SAMPLING: Final = {"messages": [], "maxTokens": 1}
 ACCEPTED: Final = range(200, 300)
-
-
-async def _opened(client: Client) -> str:
-    (session,) = (await client.ask(initialize())).head.values(b"mcp-session-id")
-    return session.decode()
 
 
 def _answer(question: str, session: str) -> Outgoing:
@@ -57,7 +52,7 @@ class _Asking:
 async def a_question_reaches_the_client_that_offered_to_answer_and_its_answer_the_server(
     bench: Bench,
 ) -> None:
-    session, asking, mark = await _opened(bench.client), _Asking("sampling/createMessage"), 0
+    session, asking, mark = await opened(bench.client), _Asking("sampling/createMessage"), 0
     with bench.upstream.answering("tools/call", asking):
         async with bench.send(legacy_call("echo", session=session, text="suite-asks")) as wire:
             await wire.head()
@@ -72,7 +67,7 @@ async def a_question_reaches_the_client_that_offered_to_answer_and_its_answer_th
 
 @check(27, "MCP 2025-11-25 client/sampling: one request, one response")
 async def a_question_is_answered_once(bench: Bench) -> None:
-    session, asking = await _opened(bench.client), _Asking("sampling/createMessage")
+    session, asking = await opened(bench.client), _Asking("sampling/createMessage")
     with bench.upstream.answering("tools/call", asking):
         async with bench.send(legacy_call("echo", session=session, text="suite-asks")) as wire:
             await wire.head()
@@ -87,7 +82,7 @@ async def a_question_is_answered_once(bench: Bench) -> None:
 
 @check(27, "MCP 2025-11-25 client/sampling: only to pending requests")
 async def an_answer_to_what_nobody_asked_reaches_nobody(bench: Bench) -> None:
-    session = await _opened(bench.client)
+    session = await opened(bench.client)
     await bench.refused(_answer(fresh_id(), session))
     await bench.serves()
 
@@ -95,8 +90,8 @@ async def an_answer_to_what_nobody_asked_reaches_nobody(bench: Bench) -> None:
 @check(27, "MCP 2025-11-25 security best practices: session hijacking", Need.IDENTITIES)
 async def nobody_answers_what_another_was_asked(bench: Bench) -> None:
     assert bench.other is not None
-    session, asking = await _opened(bench.client), _Asking("sampling/createMessage")
-    own = await _opened(bench.other)
+    session, asking = await opened(bench.client), _Asking("sampling/createMessage")
+    own = await opened(bench.other)
     with bench.upstream.answering("tools/call", asking):
         async with bench.send(legacy_call("echo", session=session, text="suite-asks")) as wire:
             await wire.head()
@@ -111,7 +106,7 @@ async def nobody_answers_what_another_was_asked(bench: Bench) -> None:
 
 @check(27, "MCP 2025-11-25 client/roots, Error Handling: a client that does not take it says so")
 async def a_server_is_told_that_its_question_was_not_delivered(bench: Bench) -> None:
-    session, asking = await _opened(bench.client), _Asking("roots/list")
+    session, asking = await opened(bench.client), _Asking("roots/list")
     mark = len(bench.upstream.received)
     with bench.upstream.answering("tools/call", asking):
         async with bench.send(legacy_call("echo", session=session, text="suite-asks")) as wire:

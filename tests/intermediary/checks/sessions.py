@@ -1,13 +1,11 @@
 """Point 33: a legacy session is who opened it, and for anybody else it does not exist."""
 
+import asyncio
+
 from tests.intermediary.check import Bench, Need, check
-from tests.intermediary.client import Answer, Client
-from tests.intermediary.mcp import bodiless, initialize, legacy, legacy_call
-
-
-async def _opened(client: Client) -> str:
-    (session,) = (await client.ask(initialize())).head.values(b"mcp-session-id")
-    return session.decode()
+from tests.intermediary.client import Answer
+from tests.intermediary.mcp import bodiless, legacy, legacy_call, opened, response, said
+from tests.intermediary.upstream import Answering, Message
 
 
 def _seen(answer: Answer, session: str) -> tuple[int, list[bytes], bytes]:
@@ -27,7 +25,7 @@ async def a_session_that_nobody_opened_is_unknown(bench: Bench) -> None:
 @check(33, "MCP 2025-11-25 security best practices: session hijacking", Need.IDENTITIES)
 async def a_session_of_another_caller_is_unknown(bench: Bench) -> None:
     assert bench.other is not None
-    session = await _opened(bench.client)
+    session = await opened(bench.client)
     params = {"name": "echo", "arguments": {"text": "suite-hijacked"}}
     mark = len(bench.upstream.received)
     stolen = await bench.other.ask(legacy("tools/call", params, session=session, message_id="suite-s"))
@@ -41,7 +39,7 @@ async def a_session_of_another_caller_is_unknown(bench: Bench) -> None:
 @check(33, "MCP 2025-11-25 basic/transports, Session Management", Need.IDENTITIES)
 async def a_session_is_ended_by_its_owner_alone(bench: Bench) -> None:
     assert bench.other is not None
-    session = await _opened(bench.client)
+    session = await opened(bench.client)
     assert (await bench.other.ask(bodiless(b"DELETE", session))).status == 404
     assert (await bench.ask(legacy_call("echo", session=session, text="x"))).result
     ended = await bench.ask(bodiless(b"DELETE", session))
@@ -53,7 +51,7 @@ async def a_session_is_ended_by_its_owner_alone(bench: Bench) -> None:
 @check(33, "MCP 2025-11-25 basic/transports, Listening for Messages", Need.IDENTITIES)
 async def nobody_listens_to_a_session_of_another_caller(bench: Bench) -> None:
     assert bench.other is not None
-    session = await _opened(bench.client)
+    session = await opened(bench.client)
     mark = len(bench.upstream.received)
     for headers in ({}, {"Last_Event_ID": "suite-1"}):
         answer = await bench.other.ask(bodiless(b"GET", session, X_Suite="suite-listens", **headers))
@@ -63,9 +61,50 @@ async def nobody_listens_to_a_session_of_another_caller(bench: Bench) -> None:
     assert not [received for received in bench.upstream.received[mark:] if received.method == b"GET"]
 
 
+@check(33, "MCP 2025-11-25 basic/transports, Listening for Messages from the Server")
+async def who_opened_a_session_hears_what_its_server_tells(bench: Bench) -> None:
+    told = b'{"jsonrpc": "2.0", "method": "notifications/resources/list_changed"}'
+    delivered = asyncio.Event()
+
+    async def tells(_: Message, answering: Answering) -> None:
+        await answering.stream()
+        await answering.event(told)
+        await delivered.wait()
+        await answering.event(told)
+        await answering.end()
+
+    session = await opened(bench.client)
+    with bench.upstream.answering("GET", tells):
+        async with bench.send(bodiless(b"GET", session)) as wire:
+            assert b" 200 " in (await wire.head()).start
+            assert told in await wire.event()
+            delivered.set()
+            assert told in await wire.event()
+
+
+@check(33, "MCP 2025-11-25 basic/transports, Resumability and Redelivery", Need.IDENTITIES)
+async def an_event_of_another_session_opens_nothing(bench: Bench) -> None:
+    """Servers look events up in one store for all sessions."""
+    assert bench.other is not None
+
+    async def streams(message: Message, answering: Answering) -> None:
+        await answering.stream()
+        await answering.piece(b"id: suite-e7\ndata:\n\n")
+        await answering.event(response(message, said("done")))
+        await answering.end()
+
+    session, own = await opened(bench.client), await opened(bench.other)
+    with bench.upstream.answering("tools/call", streams):
+        await bench.ask(legacy_call("echo", session=session, text="suite-kept"))
+    mark = len(bench.upstream.received)
+    answer = await bench.other.ask(bodiless(b"GET", own, Last_Event_ID="suite-e7"))
+    assert answer.status >= 400
+    assert not [received for received in bench.upstream.received[mark:] if received.method == b"GET"]
+
+
 @check(33, "MCP 2025-11-25 basic/transports, Session Management")
 async def two_sessions_in_one_request_are_none(bench: Bench) -> None:
-    session = await _opened(bench.client)
+    session = await opened(bench.client)
     request = legacy_call("echo", session=session, text="suite-two").with_header(
         "Mcp-Session-Id", "suite-other"
     )

@@ -5,7 +5,7 @@ import pytest
 from spiffe_mcp.errors import Reason, Refused
 from spiffe_mcp.mcp.call import read_call
 from spiffe_mcp.mcp.era import Era
-from spiffe_mcp.mcp.judge import WITHHELD, CallJudge, OfAnEra, same_id
+from spiffe_mcp.mcp.judge import WITHHELD, CallJudge, OfAnEra, StreamJudge, same_id
 from spiffe_mcp.mcp.message import Notification, Request, Response, parse
 from tests.unit.mcp import captured
 
@@ -83,3 +83,27 @@ def test_a_number_is_no_text() -> None:
     assert same_id(1, 1)
     assert same_id("1", "1")
     assert not same_id("1", 1)
+
+
+def test_an_answer_whose_rest_may_come_on_another_stream_is_not_missed() -> None:
+    seen: list[bytes] = []
+    judge = CallJudge(CALL, remember=lambda event: not seen.append(event))  # type: ignore[func-returns-value]
+    judge.identified(b"e1")
+    assert (judge.answered, seen) == (True, [b"e1"])
+    judge.ended()
+
+
+def test_an_event_that_nobody_remembers_changes_nothing() -> None:
+    for judge in (CallJudge(CALL), CallJudge(CALL, remember=lambda _: False)):
+        judge.identified(b"e1")
+        assert not judge.answered
+
+
+def test_a_stream_without_a_call_lets_pass_what_is_owed_and_ends_at_any_time() -> None:
+    owed, other = (response(b'{"jsonrpc":"2.0","id":%d,"result":{}}' % message_id) for message_id in (3, 4))
+    judge = StreamJudge(lambda answer: answer.id == 3, lambda _: b"new", Mute(), lambda _: False)
+    assert (judge.response(owed), judge.response(other)) == (b"new", WITHHELD)
+    assert judge.notification(Notification(b"{}", "notifications/progress", None)) == WITHHELD
+    assert judge.request(Request(b"{}", 1, "ping", None)) == WITHHELD
+    judge.identified(b"e")
+    judge.ended()

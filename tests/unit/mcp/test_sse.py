@@ -162,3 +162,16 @@ def test_without_its_data_an_event_keeps_its_id_and_dispatches_nothing(end: byte
     emptied = without_data(event)
     assert emptied == b"id: 3\nevent: message\n\n"
     assert [again.data for again in SseDecoder().feed(emptied)] == [None]
+
+
+@pytest.mark.parametrize(
+    ("stream", "ids"),
+    [
+        (b"id: 1\ndata: a\n\ndata: b\n\n", [b"1", None]),
+        (b"id:1\nid:  2\n\n", [b" 2"]),
+        (b"id\ndata: a\n\n", [b""]),
+        (b": id: 1\ndata: id: 2\n\n", [None, None]),
+    ],
+)
+def test_the_last_id_of_an_event_is_its_own(stream: bytes, ids: list[bytes | None]) -> None:
+    assert [event.id for event in events_of(stream, 3)] == ids

@@ -63,3 +63,18 @@ async def test_another_reason_comes_out_as_it_is() -> None:
     with pytest.raises(Refused) as caught, Patience(StreamLimits(), interruption):
         await asyncio.Event().wait()
     assert caught.value.reason is Reason.TLS_LIFETIME
+
+
+async def lasting(limits: StreamLimits) -> None:
+    """Hear nothing on a stream that lasts."""
+    with Patience(limits, Interruption()) as patience:
+        patience.last()
+        await asyncio.Event().wait()
+
+
+async def test_a_stream_that_lasts_may_be_silent_until_all_is_over() -> None:
+    begun = asyncio.get_running_loop().time()
+    with pytest.raises(Refused) as caught:
+        await lasting(StreamLimits(idle=0.01, total=0.1))
+    assert caught.value.reason is Reason.UPSTREAM_TIMEOUT
+    assert asyncio.get_running_loop().time() - begun > 0.05

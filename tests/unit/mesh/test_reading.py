@@ -7,8 +7,16 @@ import pytest
 from spiffe_mcp.errors import Reason, Refused
 from spiffe_mcp.http import Request
 from spiffe_mcp.mcp import MODERN_VERSIONS, SUPPORTED_VERSIONS, Call
-from spiffe_mcp.mesh.reading import ClientAnswer, NotAllowed, SessionEnd, check_method, read_body
-from tests.exchange.playbook import answering, call, delete
+from spiffe_mcp.mesh.reading import (
+    ClientAnswer,
+    Listening,
+    NotAllowed,
+    SessionEnd,
+    check_method,
+    lasts,
+    read_body,
+)
+from tests.exchange.playbook import answering, call, delete, listening, with_headers
 
 
 @pytest.mark.parametrize("method", [b"GET", b"HEAD", b"PUT", b"PATCH", b"OPTIONS", b"post", b"QUERY"])
@@ -84,3 +92,42 @@ def test_what_cannot_be_read_is_refused_for_its_own_reason(request_: Request, re
     with pytest.raises(Refused) as caught:
         read_body(request_)
     assert caught.value.reason is reason
+
+
+def test_a_get_in_a_session_listens_and_may_go_on_after_an_event() -> None:
+    check_method(listening(b"s"))
+    assert read_body(listening(b"s")) == Listening(None)
+    assert read_body(listening(b"s", b"e 1")) == Listening(b"e 1")
+
+
+@pytest.mark.parametrize(
+    ("request_", "supported"),
+    [
+        pytest.param(listening(None), SUPPORTED_VERSIONS, id="without a session"),
+        pytest.param(listening(b"s", None, MODERN_HEADER), SUPPORTED_VERSIONS, id="of 2026-07-28"),
+        pytest.param(listening(b"s"), MODERN_VERSIONS, id="where there are no sessions"),
+    ],
+)
+def test_another_get_finds_no_stream(request_: Request, supported: tuple[str, ...]) -> None:
+    with pytest.raises(NotAllowed) as caught:
+        check_method(request_, supported)
+    assert b"GET" not in caught.value.allow
+
+
+@pytest.mark.parametrize(
+    ("request_", "reason"),
+    [
+        (replace(listening(b"s"), body=b"{}"), Reason.BODY_UNEXPECTED),
+        (with_headers(listening(b"s", b"1"), (b"last-event-id", b"2")), Reason.MCP_HEADER_DUPLICATE),
+    ],
+)
+def test_a_get_that_could_be_read_in_two_ways_is_refused(request_: Request, reason: Reason) -> None:
+    with pytest.raises(Refused) as caught:
+        read_body(request_)
+    assert caught.value.reason is reason
+
+
+def test_only_a_get_lasts() -> None:
+    assert [lasts(read_body(request)) for request in (call(), delete(b"s"), listening(b"s"))] == [
+        False, False, True,
+    ]  # fmt: skip

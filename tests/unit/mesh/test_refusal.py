@@ -10,7 +10,7 @@ from spiffe_mcp.errors import Reason, Refused
 from spiffe_mcp.http import Reply, Request, ResponseHead
 from spiffe_mcp.manifest import compare
 from spiffe_mcp.mcp import Era
-from spiffe_mcp.mesh.ingress import PolicyRefused
+from spiffe_mcp.mesh.granted import PolicyRefused
 from spiffe_mcp.mesh.reading import NotAllowed
 from spiffe_mcp.mesh.refusal import Addressee, answer, answer_refused
 from spiffe_mcp.mesh.relay import Unanswered
