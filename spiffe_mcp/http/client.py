@@ -201,7 +201,8 @@ class ClientConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
         # The loop is kept: to ask for the running one is a system call in CPython 3.11.
-        self._loop, self._deadline = asyncio.get_running_loop(), Deadline()
+        self._loop = asyncio.get_running_loop()
+        self._deadline = Deadline(self._loop)
 
     def data_received(self, data: bytes) -> None:
         if self._complete:

@@ -13,12 +13,12 @@ _GRAIN: Final = 0.001  # seconds; loops count in milliseconds
 
 
 class Deadline:
-    """At most one time to come, and what happens then. For one event loop, which runs when it is made."""
+    """At most one time to come, and what happens then. For one event loop, by default the running one."""
 
     __slots__ = ("_due", "_looks_at", "_loop", "_then", "_timer")
 
-    def __init__(self) -> None:
-        self._loop = asyncio.get_running_loop()
+    def __init__(self, loop: asyncio.AbstractEventLoop | None = None) -> None:
+        self._loop = loop or asyncio.get_running_loop()
         self._due = 0.0
         self._then: Callable[[], None] | None = None
         self._timer: asyncio.TimerHandle | None = None

@@ -17,9 +17,11 @@ from spiffe_mcp.errors import Refused
 
 
 class Interruption:
-    """The way to end what runs inside `possible`; of one task, one at a time."""
+    """The way to end what runs inside `possible`; of one task, one at a time, on the loop it was made on."""
 
     def __init__(self) -> None:
+        # Kept, because to ask for the running loop is a system call in CPython 3.11.
+        self.loop = asyncio.get_running_loop()
         self._task: asyncio.Task[object] | None = None
         self._depth = 0
         self._because: Refused | None = None
@@ -41,7 +43,7 @@ class Interruption:
 
     def __enter__(self) -> None:
         if not self._depth:
-            self._task = asyncio.current_task()
+            self._task = asyncio.current_task(self.loop)
         self._depth += 1
 
     def __exit__(

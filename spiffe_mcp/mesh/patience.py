@@ -8,7 +8,6 @@ One timer for all waits of an exchange: `asyncio.timeout` around each would set 
 call. What is waited for is ended as by any `Interruption`.
 """
 
-import asyncio
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -34,8 +33,8 @@ class Patience:
     def __init__(self, limits: StreamLimits, interruption: Interruption) -> None:
         self.interruption = interruption
         self._idle, self._total = limits.idle, limits.total
-        self._loop = asyncio.get_running_loop()
-        self._deadline = Deadline()
+        self._loop = interruption.loop
+        self._deadline = Deadline(self._loop)
 
     def heard(self) -> None:
         """Something came: as much time as at the beginning, but no more than is left of all."""

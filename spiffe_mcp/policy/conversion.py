@@ -12,7 +12,7 @@ Pure.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final, Self, TypeAlias
@@ -55,6 +55,11 @@ class Projection:
     def is_whole(self) -> bool:
         """Whether the policy may look at anything."""
         return "" in self.tree
+
+    @property
+    def members(self) -> Collection[str] | None:
+        """The members of a document that the policy may look at; None for all."""
+        return None if self.is_whole else self.tree.keys()
 
     def of(self, document: JsonObject) -> JsonObject:
         """The projected document; shares values with `document`."""

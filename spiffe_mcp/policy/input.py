@@ -22,11 +22,11 @@ in Rego), never null or empty, so that a rule about it does not fire by accident
 Pure: the clock is an argument. Knows nothing of the rooms these values come from.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import Enum
-from typing import Final
+from typing import Final, TypeAlias
 
 from spiffe_mcp.strict_json import JsonObject, JsonValue
 
@@ -139,32 +139,14 @@ class PolicyInput:
         if self.now.tzinfo is None:
             raise ValueError("now is not aware: a policy about hours would decide by the node's time zone")
 
-    def document(self) -> JsonObject:
-        """The document of this module's docstring, freshly built; its members may be those of the caller."""
-        return {
-            "version": INPUT_VERSION,
-            "action": self.action,
-            "direction": self.direction.value,
-            "server": self.server,
-            "agent": self.agent.document(),
-            "time": _time(self.now),
-            "environment": dict(self.environment),
-            **dict(self._known()),
-        }
+    def document(self, members: Collection[str] | None = None) -> JsonObject:
+        """The document of this module's docstring, freshly built; its members may be those of the caller.
 
-    def _known(self) -> Iterator[tuple[str, JsonValue]]:
-        for name, part in (("user", self.user), ("tool", self.tool), ("context", self.context)):
-            if part is not None:
-                yield name, part.document()
-        for name, value in (
-            ("resource", self.resource),
-            ("prompt", self.prompt),
-            ("arguments", self.arguments),
-        ):
-            if value is not None:
-                yield name, value
-        if self.tools is not None:
-            yield "tools", [tool.document() for tool in self.tools]
+        With `members`, it has no others: what nobody reads need not be built.
+        """
+        wanted = _MEMBERS if members is None else [name for name in _MEMBERS if name in members]
+        known = ((name, _MEMBERS[name](self)) for name in wanted)
+        return {name: value for name, value in known if value is not None}
 
 
 def _time(now: datetime) -> JsonObject:
@@ -175,3 +157,33 @@ def _time(now: datetime) -> JsonObject:
         "hour": utc.hour,
         "weekday": _WEEKDAYS[utc.weekday()],
     }
+
+
+_Part: TypeAlias = AgentInput | UserInput | ToolInput | ContextInput
+
+
+def _of(part: _Part | None) -> JsonValue:
+    return None if part is None else part.document()
+
+
+def _all_of(parts: tuple[_Part, ...] | None) -> JsonValue:
+    return None if parts is None else [part.document() for part in parts]
+
+
+# Every member of the document: None for one that is not known.
+_MEMBERS: Final[Mapping[str, Callable[[PolicyInput], JsonValue]]] = {
+    "version": lambda _: INPUT_VERSION,
+    "action": lambda asked: asked.action,
+    "direction": lambda asked: asked.direction.value,
+    "server": lambda asked: asked.server,
+    "agent": lambda asked: asked.agent.document(),
+    "time": lambda asked: _time(asked.now),
+    "environment": lambda asked: dict(asked.environment),
+    "user": lambda asked: _of(asked.user),
+    "tool": lambda asked: _of(asked.tool),
+    "context": lambda asked: _of(asked.context),
+    "resource": lambda asked: asked.resource,
+    "prompt": lambda asked: asked.prompt,
+    "arguments": lambda asked: asked.arguments,
+    "tools": lambda asked: _all_of(asked.tools),
+}

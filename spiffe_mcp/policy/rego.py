@@ -113,7 +113,7 @@ class RegoPolicy:
 
     def decide(self, question: PolicyInput) -> Decision:
         """See `PolicyEngine.decide`."""
-        return self.evaluate(question.document())
+        return self.evaluate(question.document(self._projection.members))
 
     def evaluate(self, document: JsonObject) -> Decision:
         """As `decide`, for an input document that is already built."""
@@ -136,7 +136,7 @@ class RegoPolicy:
     def visible_tools(self, question: PolicyInput) -> frozenset[str]:
         """See `PolicyEngine.visible_tools`."""
         try:
-            value = self._ask(VISIBLE_TOOLS, self._projection.of(question.document()))
+            value = self._ask(VISIBLE_TOOLS, self._projection.of(question.document(self._projection.members)))
         except Refused as refused:
             if refused.reason is Reason.POLICY_UNDEFINED:
                 return frozenset()  # fail closed: a policy that says nothing shows nothing

@@ -108,3 +108,12 @@ def test_a_naive_time_is_a_programming_error() -> None:
     """It would be read in the node's own zone."""
     with pytest.raises(ValueError, match="not aware"):
         PolicyInput("a", "s", AGENT, NOW.replace(tzinfo=None))
+
+
+def test_what_nobody_reads_is_not_built_and_the_rest_is_the_same() -> None:
+    question = PolicyInput("ping", "spiffe://a.test/crm", AGENT, NOW, UserInput("alice", "https://idp.test"))
+    whole = question.document()
+    for member in whole:
+        assert question.document({member}) == {member: whole[member]}
+    assert question.document({"tool", "nothing"}) == {}
+    assert question.document(()) == {}
