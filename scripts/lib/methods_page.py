@@ -92,9 +92,13 @@ _SEEN: Final[Mapping[Kind, str]] = {
     Kind.RESOURCE: "`resource`",
     Kind.TASK: "`tool`: the one that made the task, which is the caller's own",
 }
-LISTED: Final[Mapping[str, str]] = {"tools/list": "`tools`, all at once, and says which are visible"}
+LISTED: Final[Mapping[str, str]] = {
+    "subscriptions/listen": "of each change that is asked for, what is to be told: as below",
+    "tools/list": "`tools`, all at once, and says which are visible",
+}
 FILTERED: Final[Mapping[str, str]] = {
     "tools/list": "the tools that are as signed and that policy shows, as signed",
+    "subscriptions/listen": "what was asked for and policy permits: see below",
     "tasks/list": "the caller's own tasks",
     "tools/call": "a task that it makes is the caller's",
 }

@@ -6,8 +6,8 @@
 
 Modules, lowest first: `keys`, `message`, `headers`, `era`, `methods`, `call`; `answers`; `sse`,
 `json_splice`, `caching`, `tools`, `capabilities`, `tasks`, `server_requests`, `results`, `notifications`,
-`judge`, `answer_filter`; `inventory` (what the ingress itself asks an upstream); `stdio` (lines, and no
-meaning).
+`judge`, `subscriptions`, `answer_filter`; `inventory` (what the ingress itself asks an upstream);
+`stdio` (lines, and no meaning).
 """
 
 from spiffe_mcp.mcp.answer_filter import AnswerFilter

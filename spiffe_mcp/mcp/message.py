@@ -39,6 +39,7 @@ _PARAMS: Final = ExactKeys(
             "inputResponses",
             "level",
             "name",
+            "notifications",
             "progress",
             "progressToken",
             "protocolVersion",

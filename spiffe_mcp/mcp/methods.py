@@ -1,8 +1,8 @@
 """Every method a client may call through the mesh, era by era: an allow-list, and what each acts upon.
 
-A method that is not in these tables is refused in its era, whether MCP knows it or not:
-`subscriptions/listen`, `resources/subscribe` and the answers to sampling, elicitation and roots are known
-and not passed on. 2026-07-28 has no client notifications over HTTP: a client cancels by closing the stream.
+A method that is not in these tables is refused in its era, whether MCP knows it or not: `resources/subscribe`
+is known and not passed on. 2026-07-28 has no client notifications over HTTP: a client cancels by closing the
+stream.
 
 This module knows names and parameters, not who calls nor what a policy says.
 """
@@ -139,7 +139,12 @@ _BOTH_ERAS: Final[Mapping[str, Reader]] = {
 }
 
 REQUESTS: Final[Mapping[Era, Mapping[str, Reader]]] = {
-    Era.MODERN: {**_BOTH_ERAS, "server/discover": _nothing, "tasks/update": _task},
+    Era.MODERN: {
+        **_BOTH_ERAS,
+        "server/discover": _nothing,
+        "subscriptions/listen": _nothing,  # what it names is read in `subscriptions`
+        "tasks/update": _task,
+    },
     Era.LEGACY: {
         **_BOTH_ERAS,
         "initialize": _nothing,

@@ -30,6 +30,7 @@ from spiffe_mcp.mcp import (
 from spiffe_mcp.mcp.answer_filter import NothingFilter
 from spiffe_mcp.mcp.era import ASSUMED_VERSION
 from spiffe_mcp.mcp.judge import OfAnEra, Remember
+from spiffe_mcp.mcp.subscriptions import OfASubscription, SubscriptionJudge
 from spiffe_mcp.mcp.tasks import created_by, mentioned_in_result, only_own
 from spiffe_mcp.mcp.tools import tool_name
 from spiffe_mcp.mesh import relay
@@ -65,6 +66,10 @@ def _of_call(call: Call, permit: Permit, head: ResponseHead, behind: Behind, own
             _check_tasks(call, answer.result, own)
         return _passed(answer, call.action, version, permit, behind.observe, own)
 
+    if (subscription := permit.decided.subscription) is not None:
+        told = OfVisible(OfOwnTasks(OfASubscription(subscription), own), permit, behind)
+        ends = CallJudge(call).response
+        return AnswerFilter.of(relay.content_type(head.headers), SubscriptionJudge(subscription, ends, told))
     is_legacy = call.era is Era.LEGACY
     said = Questions(permit, behind) if is_legacy else OfAnEra(call.era)
     remember = _remember(permit, Owed.by(call), behind) if is_legacy else None

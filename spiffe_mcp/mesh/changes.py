@@ -9,15 +9,13 @@ asks again before the next call, so that a tool that is not as signed is closed 
 `recheck`. Pure; who is asked, and how, is in `policy_question` and `behind`.
 """
 
-from dataclasses import replace
-
 from spiffe_mcp.errors import Refused
 from spiffe_mcp.mcp import Notification, Request
 from spiffe_mcp.mcp.judge import WITHHELD, Unasked
 from spiffe_mcp.mcp.notifications import CHANGES
 from spiffe_mcp.mesh.behind import Behind
 from spiffe_mcp.mesh.granted import Permit
-from spiffe_mcp.mesh.policy_question import question_of, tool_inputs
+from spiffe_mcp.mesh.policy_question import question_instead
 from spiffe_mcp.policy import PolicyInput
 from spiffe_mcp.strict_json import JsonValue
 
@@ -55,14 +53,6 @@ class OfVisible:
             return False  # fail closed: a policy that could not answer has permitted nothing
 
     def _question(self, action: str, uri: JsonValue) -> PolicyInput:
-        """The caller's own, as if it asked that in place of what it did."""
         selected, behind = self._permit.decided.selected, self._behind
-        return replace(
-            question_of(selected, behind.environment, behind.clock()),
-            action=action,
-            tool=None,
-            tools=tool_inputs(selected) if action == "tools/list" else None,
-            arguments=None,
-            resource=uri if isinstance(uri, str) else None,
-            prompt=None,
-        )
+        resource = uri if isinstance(uri, str) else None
+        return question_instead(selected, action, behind.environment, behind.clock(), resource=resource)

@@ -14,6 +14,7 @@ from spiffe_mcp.http import Request
 from spiffe_mcp.manifest import LiveView, SignedTool, VerifiedManifest
 from spiffe_mcp.mcp import Call
 from spiffe_mcp.mcp.capabilities import Capability
+from spiffe_mcp.mcp.subscriptions import Subscription
 from spiffe_mcp.mesh.reading import Asked, ClientAnswer, Listening, SessionEnd
 from spiffe_mcp.mesh.replays import Owed
 from spiffe_mcp.mesh.sessions import Owner
@@ -51,6 +52,7 @@ class Authenticated(metaclass=GrantedOnly):
     declared: Capability
     made_by: bytes | None = None  # of a request about a task, the tool that made it: see `mesh.tasks`
     owed: Owed | None = None  # of a stream that is gone on with, what it was to answer: see `mesh.replays`
+    wanted: Subscription | None = None  # of a subscription, what is asked for; tasks are the caller's own
 
     @property
     def owner(self) -> Owner:
@@ -80,6 +82,7 @@ class Decided(metaclass=GrantedOnly):
     selected: Selected
     decision: Decision
     visible: Mapping[str, SignedTool]  # for `tools/list`: what of the answer may be shown
+    subscription: Subscription | None = None  # for `subscriptions/listen`: what of it is permitted
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,8 +29,10 @@ from spiffe_mcp.errors import Reason, Refused
 from spiffe_mcp.http import Request
 from spiffe_mcp.http.messages import values
 from spiffe_mcp.manifest import LiveView, SignedTool, VerifiedManifest
-from spiffe_mcp.mcp import Era, ExactKeys, Kind, param_headers, versions_from
+from spiffe_mcp.mcp import Call, Era, ExactKeys, Kind, param_headers, versions_from
 from spiffe_mcp.mcp.capabilities import NOTHING
+from spiffe_mcp.mcp.notifications import CHANGES
+from spiffe_mcp.mcp.subscriptions import Subscription
 from spiffe_mcp.mesh import headers
 from spiffe_mcp.mesh.granted import (
     Authenticated,
@@ -46,7 +48,7 @@ from spiffe_mcp.mesh.granted import (
 )
 from spiffe_mcp.mesh.hop_binding import hop_binding
 from spiffe_mcp.mesh.memory import Memory
-from spiffe_mcp.mesh.policy_question import question_of, tool_inputs
+from spiffe_mcp.mesh.policy_question import question_instead, question_of, tool_inputs
 from spiffe_mcp.mesh.reading import Asked, ClientAnswer, Listening, check_method, read_body
 from spiffe_mcp.mesh.replays import Owed
 from spiffe_mcp.mesh.routes import IngressRoute
@@ -109,6 +111,7 @@ def authenticate(
         declared=declared,
         made_by=made_by,
         owed=_owed(inbound.asked, session, memory, now),
+        wanted=_wanted(call, Maker(owner_of(context), session), memory, now) if call is not None else None,
     )
 
 
@@ -147,7 +150,8 @@ def decide(selected: Selected, *, policy: PolicyEngine, environment: str, now: d
         # A list that is sent again is one that is asked for again.
         listing = replace(question, action="tools/list", tools=tool_inputs(selected))
         visible = _visible(selected, listing, policy) if policy.decide(listing).allow else {}
-    return Decided.granted(selected=selected, decision=decision, visible=visible)
+    subscription = _permitted(selected, policy, environment, now) if decision.allow else None
+    return Decided.granted(selected=selected, decision=decision, visible=visible, subscription=subscription)
 
 
 def _visible(selected: Selected, listing: PolicyInput, policy: PolicyEngine) -> Mapping[str, SignedTool]:
@@ -189,6 +193,28 @@ def _owed(asked: Asked, session: bytes | None, memory: Memory, now: datetime) ->
     if session is None or not isinstance(asked, Listening) or asked.after is None:
         return None
     return memory.replays.after(session, asked.after, now)
+
+
+def _wanted(call: Call, maker: Maker, memory: Memory, now: datetime) -> Subscription | None:
+    subscription = Subscription.of(call)
+    for task in subscription.tasks if subscription is not None else ():
+        memory.tasks.tool_of(task, maker, now)
+    return subscription
+
+
+def _permitted(
+    selected: Selected, policy: PolicyEngine, environment: str, now: datetime
+) -> Subscription | None:
+    """What of a subscription may be told: of a list or a resource, to whom may have it."""
+    wanted = selected.authenticated.wanted
+    if wanted is None:
+        return None
+
+    def may(action: str, resource: str | None = None) -> bool:
+        question = question_instead(selected, action, environment, now, resource=resource)
+        return policy.decide(question).allow
+
+    return wanted.narrowed(lambda told: may(CHANGES[told]), lambda uri: may("resources/read", uri))
 
 
 def _session(request: Request) -> bytes | None:

@@ -69,6 +69,21 @@ def _tool_input(tool: SignedTool, manifest: VerifiedManifest) -> ToolInput:
     )
 
 
+def question_instead(
+    selected: Selected, action: str, environment: str, now: datetime, *, resource: str | None = None
+) -> PolicyInput:
+    """As if its caller had asked `action`, about `resource` if one is given, in place of its own."""
+    return replace(
+        question_of(selected, environment, now),
+        action=action,
+        tool=None,
+        tools=tool_inputs(selected) if action == "tools/list" else None,
+        arguments=None,
+        resource=resource,
+        prompt=None,
+    )
+
+
 def tool_inputs(selected: Selected) -> tuple[ToolInput, ...]:
     """Every tool that a list could show."""
     return tuple(_tool_input(tool, selected.manifest) for tool in selected.live.exposed.values())

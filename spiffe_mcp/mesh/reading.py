@@ -21,6 +21,7 @@ from spiffe_mcp.mcp import (
     parse,
     read_call,
     read_response,
+    subscriptions,
 )
 from spiffe_mcp.mesh import headers
 
@@ -56,7 +57,7 @@ Asked: TypeAlias = Call | ClientAnswer | Listening | SessionEnd
 
 def lasts(asked: Asked) -> bool:
     """Whether its answer is a stream that stays open while nothing happens."""
-    return isinstance(asked, Listening)
+    return isinstance(asked, Listening) or (isinstance(asked, Call) and asked.action == subscriptions.METHOD)
 
 
 class NotAllowed(Refused):

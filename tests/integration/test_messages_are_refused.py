@@ -31,7 +31,7 @@ REFUSED: Final[dict[str, tuple[Request, int, int, Reason]]] = {
     "an unknown method, modern": (modern("tools/burn"), 404, -32601, Reason.MCP_METHOD_UNKNOWN),
     "an unknown method, legacy": (legacy("tools/burn"), 200, -32601, Reason.MCP_METHOD_UNKNOWN),
     "a method that is not passed on": (
-        modern("subscriptions/listen"),
+        modern("resources/subscribe"),
         404,
         -32601,
         Reason.MCP_METHOD_UNKNOWN,

@@ -5,15 +5,11 @@ With the official SDK on both ends: a tool that elicits and samples works as it 
 
 import asyncio
 import json
-import socket
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 
 import mcp_types
 import pytest
-import uvicorn
 from mcp import Client
 from mcp.server import MCPServer
 from mcp.server.mcpserver import Context
@@ -23,6 +19,7 @@ from spiffe_mcp.http import Reply
 from tests.fakes.mcp_client import Plain, answering, initialize, legacy
 from tests.fakes.mcp_server import STREAM, Message, event, result_of
 from tests.fakes.mesh import PLANNER, SERVER, Mesh, Site, provider_at, running_agent
+from tests.fakes.sdk import served
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -139,20 +136,6 @@ def asking_server() -> MCPServer:
         return f"{amount.data.euros} {word.content}"
 
     return server
-
-
-@asynccontextmanager
-async def served(server: MCPServer) -> AsyncIterator[str]:
-    """Its URL."""
-    listener = socket.create_server(("127.0.0.1", 0))
-    config = uvicorn.Config(server.streamable_http_app(), log_level="warning", lifespan="on")
-    running = uvicorn.Server(config)
-    async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(running.serve(sockets=[listener]))
-        try:
-            yield f"http://127.0.0.1:{listener.getsockname()[1]}/mcp"
-        finally:
-            running.should_exit = True
 
 
 async def elicited(context: Any, params: Any) -> mcp_types.ElicitResult:

@@ -25,6 +25,8 @@ PASSED_BY_A_PLAIN_PROXY: Final = frozenset(
         "numbers reach the client as they were written",
         "members nobody knows reach the server",
         "members nobody knows reach the client",
+        "who leaves is subscribed no more",
+        "what was subscribed to is told at once and under the id of the request",
         "who opened a session hears what its server tells",
         "a question reaches the client that offered to answer and its answer the server",
         "a json answer stays json",
@@ -55,7 +57,6 @@ PASSED_BY_A_PLAIN_PROXY: Final = frozenset(
 ELSEWHERE: Final = {
     11: "A minimum revision of a route: not checked here yet.",
     20: "Instructions, prompts and resource templates pass as they came: manifests cover tools only.",
-    22: "Changes, told to whom policy lets see what changed: `tests/unit/mesh/test_changes.py`.",
     34: "Which replica serves is seen with several servers: `tests/integration`.",
     35: "Time limits of streams: `tests/unit/mesh/test_relay.py`.",
     36: "Mutual TLS, rotation and revocation: `tests/integration`, `tests/interop`.",

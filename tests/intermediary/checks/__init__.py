@@ -10,6 +10,7 @@ from tests.intermediary.checks import (
     questions,
     sessions,
     streams,
+    subscriptions,
     tasks,
     values,
 )
@@ -24,6 +25,7 @@ __all__ = [
     "questions",
     "sessions",
     "streams",
+    "subscriptions",
     "tasks",
     "values",
 ]

@@ -68,7 +68,7 @@ def test_methods_of_one_era_are_unknown_in_the_other(era: Era, method: str, kind
 @pytest.mark.parametrize(
     "method",
     [
-        "subscriptions/listen",
+        "subscriptions/create",
         "resources/subscribe",
         "resources/unsubscribe",
         "tasks/create",
