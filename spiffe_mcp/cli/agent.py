@@ -1,6 +1,7 @@
 """`spiffe-mcp agent`: run one mesh agent from its configuration file."""
 
 import asyncio
+import gc
 import json
 import logging
 import signal
@@ -69,6 +70,9 @@ def _stop(stop: asyncio.Event, serving: asyncio.Task[None]) -> None:
 
 
 def _announce(ready: Ready) -> None:
+    # What is there by now stays: the collector, which stops all calls meanwhile, need not look at it again.
+    gc.collect()
+    gc.freeze()
     sides = {"egress": ready.egress, "ingress": ready.ingress, "admin": ready.admin}
     listening: dict[str, object] = {side: str(at) for side, at in sides.items() if at is not None}
     if len(ready.ingresses) > 1:
