@@ -34,7 +34,9 @@ def test_once_ends_well_and_leaves_evidence_that_the_other_commands_verify(folde
     for log in ("audit_log", "egress_audit_log"):
         verified = commands.run("audit", "verify", paths[log])
         assert verified.returncode == 0, verified.stdout + verified.stderr
-    assert document["audit"] == [json.loads(line) for line in paths["audit_log"].read_text().splitlines()]
+    # A stream of a session is recorded when it ends, and shown where it began.
+    records = [json.loads(line) for line in paths["audit_log"].read_text().splitlines()]
+    assert document["audit"] == sorted(records, key=lambda record: str(record["time"]))
     assert {path.stat().st_mode & 0o077 for path in kept.glob("*.pem")} == {0}, "keys are the owner's alone"
 
 
