@@ -1,6 +1,7 @@
 """The ingress's own question to a server: which tools there are.
 
-It is asked in whichever era the server speaks. What was learned of that is kept, a legacy session included,
+It is asked in whichever era the server speaks; one that has spoken the modern era is asked in no other until
+the agent starts anew. What was learned of that is kept, a legacy session included,
 until it fails: an `initialize` for each question would have a server over stdio start a process each time.
 """
 
@@ -13,7 +14,7 @@ from typing import Final, TypeAlias
 from spiffe_mcp.errors import Reason, Refused
 from spiffe_mcp.http import Headers, Request, Response
 from spiffe_mcp.http.messages import values
-from spiffe_mcp.mcp import Era, inventory
+from spiffe_mcp.mcp import MODERN_VERSIONS, Era, inventory
 from spiffe_mcp.mcp.inventory import OutgoingMessage
 from spiffe_mcp.mcp.tools import parse_tool_list
 from spiffe_mcp.mesh import headers
@@ -46,6 +47,7 @@ class Inspection:
         self._send = send
         self._ids = count(1)
         self._met: _Met | None = None
+        self._was_modern = False
 
     async def tools(self) -> tuple[Sequence[JsonObject], str]:
         """All tools that the server lists, and the version of MCP it did that in; raises `Refused`."""
@@ -68,11 +70,18 @@ class Inspection:
     async def _meet(self) -> _Met:
         try:
             result, _ = await self._ask(inventory.discover_request(message_id := next(self._ids)), message_id)
-            return _Met(inventory.parse_discover_result(result), ())
+            discovered = inventory.parse_discover_result(result)
+            self._was_modern = True
+            return _Met(discovered, ())
         except Refused as refused:
             # No silent downgrade: where the legacy era may not be spoken, we do not speak it either.
             if refused.reason in _NOT_THERE or self._minimum_era is Era.MODERN:
                 raise
+            # Nor with a server that has spoken the modern one: whoever stands in its way could take it away.
+            if self._was_modern:
+                raise Refused(
+                    refused.reason, f"{refused.detail}; it spoke {MODERN_VERSIONS[0]} before"
+                ) from None
         return await self._initialize()
 
     async def _initialize(self) -> _Met:

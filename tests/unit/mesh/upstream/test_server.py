@@ -383,3 +383,18 @@ async def test_where_the_legacy_era_is_below_the_minimum_a_server_is_not_asked_i
         assert [json.loads(request.body)["method"] for request in there.service.requests] == [
             "server/discover"
         ]
+
+
+async def test_a_server_that_spoke_the_modern_era_is_not_asked_in_an_older_one() -> None:
+    """It answers as a legacy server does, or something in between makes it look so."""
+    server = McpServer()
+    async with reaching(server) as reached:
+        assert (await reached.upstream.live(NOW)).exposed.keys() == {"get_forecast", "set_alert"}
+        server.modern, server.answers = False, {"tools/list": fails}
+        with pytest.raises(Refused) as caught:
+            await reached.upstream.live(NOW + 2 * RECHECK)
+        assert caught.value.reason is Reason.MCP_ANSWER_ERROR
+        assert "spoke 2026-07-28 before" in caught.value.detail
+        assert "initialize" not in reached.asked
+        server.modern, server.answers = True, {}
+        assert (await reached.upstream.live(NOW + 3 * RECHECK)).exposed
