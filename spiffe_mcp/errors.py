@@ -89,6 +89,7 @@ class Reason(Enum):
     SESSION_EVENT_UNKNOWN = ("mesh.session_event_unknown", HTTPStatus.BAD_REQUEST)
     SESSIONS_FULL = ("mesh.sessions_full", HTTPStatus.SERVICE_UNAVAILABLE)
     SESSION_UNUSABLE = ("mesh.session_unusable", HTTPStatus.BAD_GATEWAY)
+    SUBSCRIPTIONS_FULL = ("mesh.subscriptions_full", HTTPStatus.SERVICE_UNAVAILABLE)
     TASKS_FULL = ("mesh.tasks_full", HTTPStatus.SERVICE_UNAVAILABLE)
     TASK_UNUSABLE = ("mesh.task_unusable", HTTPStatus.BAD_GATEWAY)
     BODY_UNEXPECTED = ("mesh.body_unexpected", HTTPStatus.BAD_REQUEST)

@@ -1,8 +1,7 @@
 """Every method a client may call through the mesh, era by era: an allow-list, and what each acts upon.
 
-A method that is not in these tables is refused in its era, whether MCP knows it or not: `resources/subscribe`
-is known and not passed on. 2026-07-28 has no client notifications over HTTP: a client cancels by closing the
-stream.
+A method that is not in these tables is refused in its era, whether MCP knows it or not. 2026-07-28 has no
+client notifications over HTTP: a client cancels by closing the stream.
 
 This module knows names and parameters, not who calls nor what a policy says.
 """
@@ -150,6 +149,8 @@ REQUESTS: Final[Mapping[Era, Mapping[str, Reader]]] = {
         "initialize": _nothing,
         "logging/setLevel": _nothing,
         "ping": _nothing,
+        "resources/subscribe": _resource,
+        "resources/unsubscribe": _resource,
         "tasks/list": _nothing,
         "tasks/result": _task,
     },

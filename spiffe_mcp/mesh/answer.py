@@ -29,7 +29,7 @@ from spiffe_mcp.mcp import (
 )
 from spiffe_mcp.mcp.answer_filter import NothingFilter
 from spiffe_mcp.mcp.era import ASSUMED_VERSION
-from spiffe_mcp.mcp.judge import OfAnEra, Remember
+from spiffe_mcp.mcp.judge import OfAnEra, Remember, Unasked
 from spiffe_mcp.mcp.subscriptions import OfASubscription, SubscriptionJudge
 from spiffe_mcp.mcp.tasks import created_by, mentioned_in_result, only_own
 from spiffe_mcp.mcp.tools import tool_name
@@ -40,6 +40,7 @@ from spiffe_mcp.mesh.granted import Permit
 from spiffe_mcp.mesh.questions import Questions
 from spiffe_mcp.mesh.reading import Listening
 from spiffe_mcp.mesh.replays import Owed
+from spiffe_mcp.mesh.subscribed import OfSubscribed
 from spiffe_mcp.mesh.tasks import OfOwnTasks, OwnTasks
 from spiffe_mcp.strict_json import JsonObject
 
@@ -64,16 +65,18 @@ def _of_call(call: Call, permit: Permit, head: ResponseHead, behind: Behind, own
     def passed(answer: Response) -> bytes:
         if answer.result is not None:
             _check_tasks(call, answer.result, own)
+            _follow_subscription(call, permit, behind)
         return _passed(answer, call.action, version, permit, behind.observe, own)
 
     if (subscription := permit.decided.subscription) is not None:
         told = OfVisible(OfOwnTasks(OfASubscription(subscription), own), permit, behind)
         ends = CallJudge(call).response
         return AnswerFilter.of(relay.content_type(head.headers), SubscriptionJudge(subscription, ends, told))
-    is_legacy = call.era is Era.LEGACY
-    said = Questions(permit, behind) if is_legacy else OfAnEra(call.era)
-    remember = _remember(permit, Owed.by(call), behind) if is_legacy else None
-    judge = CallJudge(call, passed, OfVisible(OfOwnTasks(said, own), permit, behind), remember)
+    if call.era is Era.LEGACY:
+        said, remember = _said_in_session(permit, behind, own), _remember(permit, Owed.by(call), behind)
+    else:
+        said, remember = OfVisible(OfOwnTasks(OfAnEra(call.era), own), permit, behind), None
+    judge = CallJudge(call, passed, said, remember)
     if call.id is None:
         return NothingFilter(judge)
     return AnswerFilter.of(relay.content_type(head.headers), judge)
@@ -95,10 +98,32 @@ def _of_stream(permit: Permit, head: ResponseHead, behind: Behind, own: OwnTasks
     judge = StreamJudge(
         is_owed,
         passed,
-        OfVisible(OfOwnTasks(Questions(permit, behind), own), permit, behind),
+        _said_in_session(permit, behind, own),
         _remember(permit, owed, behind) or _forgets,
     )
     return AnswerFilter.of(relay.content_type(head.headers), judge)
+
+
+def _said_in_session(permit: Permit, behind: Behind, own: OwnTasks) -> Unasked:
+    """Judges what a legacy server says unasked, which may know of one list of listeners for all sessions."""
+    session = permit.authenticated.session
+
+    def subscribed(uri: str) -> bool:
+        return session is not None and behind.memory.subscribed.has(session, uri, behind.clock())
+
+    said = OfSubscribed(OfOwnTasks(Questions(permit, behind), own), subscribed)
+    return OfVisible(said, permit, behind)
+
+
+def _follow_subscription(call: Call, permit: Permit, behind: Behind) -> None:
+    """Take note of what a legacy session has subscribed to; raises `Refused(SUBSCRIPTIONS_FULL)`."""
+    session, uri = permit.authenticated.session, call.name
+    if session is None or uri is None:
+        return  # without a session there is no stream on which it could be told
+    if call.action == "resources/subscribe":
+        behind.memory.subscribed.added(session, uri, permit.authenticated.owner, behind.clock())
+    elif call.action == "resources/unsubscribe":
+        behind.memory.subscribed.removed(session, uri)
 
 
 def _remember(permit: Permit, owed: Owed | None, behind: Behind) -> Remember | None:

@@ -12,6 +12,7 @@ from spiffe_mcp.mesh import replays, sessions, tasks
 from spiffe_mcp.mesh.pending import Pending
 from spiffe_mcp.mesh.replays import Replays
 from spiffe_mcp.mesh.sessions import Sessions
+from spiffe_mcp.mesh.subscribed import Subscribed
 from spiffe_mcp.mesh.tasks import Tasks
 from spiffe_mcp.tables import LocalTable, Table
 
@@ -19,6 +20,7 @@ REPLAY_CAPACITY: Final = 400_000  # user contexts remembered at a time, for each
 SESSION_CAPACITY: Final = 10_000  # legacy sessions, likewise
 PENDING_CAPACITY: Final = 10_000  # questions of the server that wait for an answer, likewise
 TASK_CAPACITY: Final = 50_000  # likewise
+SUBSCRIPTION_CAPACITY: Final = 50_000  # of legacy sessions to resources, likewise
 EVENT_CAPACITY: Final = 50_000  # after which a legacy stream can be gone on with, likewise
 
 
@@ -43,6 +45,7 @@ class Memory:
     pending: Pending
     tasks: Tasks
     replays: Replays
+    subscribed: Subscribed
 
     @classmethod
     def of(cls, site: str, server: str, tables: Tables) -> Self:
@@ -54,4 +57,5 @@ class Memory:
             pending=Pending(tables(f"{whose} pending", PENDING_CAPACITY, 0)),
             tasks=Tasks(tables(f"{whose} tasks", TASK_CAPACITY, tasks.VALUE_BYTES)),
             replays=Replays(tables(f"{whose} events", EVENT_CAPACITY, replays.VALUE_BYTES)),
+            subscribed=Subscribed(tables(f"{whose} subscribed", SUBSCRIPTION_CAPACITY, 0)),
         )

@@ -21,7 +21,7 @@ def updated(uri: str) -> bytes:
     return json.dumps(said).encode()
 
 
-async def says(*said: bytes, mesh: Mesh) -> bytes:
+async def says(*said: bytes, mesh: Mesh, subscribed: tuple[str, ...] = ()) -> bytes:
     """What a caller hears when the server says this in the stream of its answer."""
 
     async def stream(message: Message, reply: Reply) -> None:
@@ -33,6 +33,8 @@ async def says(*said: bytes, mesh: Mesh) -> bytes:
 
     opened = await mesh.planner.ask(initialize())
     session = dict(opened.headers)[b"mcp-session-id"]
+    for uri in subscribed:
+        await mesh.planner.ask(legacy("resources/subscribe", {"uri": uri}, session=session))
     with mesh.server.answering(stream, "ping"):
         answer = await mesh.planner.ask(legacy("ping", session=session))
     assert b"done" in answer.body
@@ -55,6 +57,12 @@ async def test_tools_that_changed_are_looked_at_before_the_next_call(mesh: Mesh)
 
 
 async def test_a_resource_that_a_caller_may_not_read_does_not_change_for_it(mesh: Mesh) -> None:
-    heard = await says(updated("file:///a"), updated("secret:a"), mesh=mesh)
+    subscribed = ("file:///a", "secret:a")
+    heard = await says(updated("file:///a"), updated("secret:a"), mesh=mesh, subscribed=subscribed)
     assert b"file:///a" in heard
     assert b"secret:a" not in heard
+
+
+async def test_a_resource_changes_for_the_session_that_asked_to_be_told(mesh: Mesh) -> None:
+    assert b"file:///a" not in await says(updated("file:///a"), mesh=mesh)
+    assert b"file:///a/b" in await says(updated("file:///a/b"), mesh=mesh, subscribed=("file:///a",))

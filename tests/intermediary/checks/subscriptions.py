@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from tests.intermediary.check import Bench, check
 from tests.intermediary.client import Outgoing
-from tests.intermediary.mcp import modern
+from tests.intermediary.mcp import legacy, modern, opened, response
 from tests.intermediary.upstream import Answering, Message
 
 ID_KEY: Final = "io.modelcontextprotocol/subscriptionId"
@@ -86,3 +86,22 @@ async def who_leaves_is_subscribed_no_more(bench: Bench) -> None:
             (received,) = bench.upstream.since(mark)
         await noticed.wait()
     assert gone == [received.message["id"]]
+
+
+@check(22, "MCP 2025-11-25 server/resources, Subscriptions")
+async def an_update_is_for_the_session_that_subscribed(bench: Bench) -> None:
+    async def tells(message: Message, answering: Answering) -> None:
+        await answering.stream()
+        for uri in ("suite://open", "suite://secret"):
+            said = {"jsonrpc": "2.0", "method": UPDATED, "params": {"uri": uri}}
+            await answering.event(json.dumps(said).encode())
+        await answering.event(response(message, {}))
+        await answering.end()
+
+    session = await opened(bench.client)
+    subscribed = await bench.ask(legacy("resources/subscribe", {"uri": "suite://open"}, session=session))
+    assert subscribed.error is None
+    with bench.upstream.answering("ping", tells):
+        answer = await bench.ask(legacy("ping", session=session))
+    assert b"suite://open" in answer.body
+    assert b"suite://secret" not in answer.body

@@ -69,8 +69,8 @@ def test_methods_of_one_era_are_unknown_in_the_other(era: Era, method: str, kind
     "method",
     [
         "subscriptions/create",
-        "resources/subscribe",
-        "resources/unsubscribe",
+        "resources/subscriptions",
+        "Resources/Subscribe",
         "tasks/create",
         "Tasks/Get",
         "sampling/createMessage",

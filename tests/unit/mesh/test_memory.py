@@ -20,11 +20,13 @@ def test_every_table_has_a_name_of_its_own() -> None:
         "tools desk pending": (10_000, 0),
         "tools desk tasks": (50_000, 36),
         "tools desk events": (50_000, 64),
+        "tools desk subscribed": (50_000, 0),
         "tools bank replay": (400_000, 0),
         "tools bank sessions": (10_000, 17),
         "tools bank pending": (10_000, 0),
         "tools bank tasks": (50_000, 36),
         "tools bank events": (50_000, 64),
+        "tools bank subscribed": (50_000, 0),
     }
 
 
