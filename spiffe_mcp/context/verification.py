@@ -148,9 +148,10 @@ def _check_time(said: Particulars, now: datetime, limits: ContextLimits) -> None
     # (8) RFC 7519 sections 4.1.4 and 4.1.6.
     if said.lifetime > limits.max_lifetime.total_seconds():
         raise Refused(Reason.CONTEXT_LIFETIME, f"{said.lifetime} s, at most {limits.max_lifetime}")
-    if said.issued_at > (now + limits.clock_skew).timestamp():
+    instant, skew = now.timestamp(), limits.clock_skew.total_seconds()
+    if said.issued_at > instant + skew:
         raise Refused(Reason.CONTEXT_NOT_YET_VALID)
-    if said.expires <= (now - limits.clock_skew).timestamp():
+    if said.expires <= instant - skew:
         raise Refused(Reason.CONTEXT_EXPIRED)
 
 

@@ -53,7 +53,7 @@ def forwarded(request: Request, host: bytes, path: bytes) -> Request:
 
 def passed_request(headers: Headers) -> Headers:
     """The headers of a request that go on."""
-    return tuple(pair for pair in headers if pair[0] in _REQUEST or pair[0].startswith(_MCP_PARAM))
+    return tuple([pair for pair in headers if pair[0] in _REQUEST or pair[0].startswith(_MCP_PARAM)])
 
 
 def check_json(request: Request) -> None:
@@ -78,4 +78,4 @@ def check_bodiless(request: Request) -> None:
 
 def passed_response(headers: Headers) -> Headers:
     """The headers of a response that go back."""
-    return tuple(pair for pair in headers if pair[0] in _RESPONSE or pair[0].startswith(_MCP))
+    return tuple([pair for pair in headers if pair[0] in _RESPONSE or pair[0].startswith(_MCP)])
