@@ -78,16 +78,44 @@ def ratios(measurements: Sequence[Measurement]) -> dict[str, float]:
     return {name: round(value, 3) for name, value in named.items() if value is not None}
 
 
-def table(found: Iterable[Point], titles: Mapping[str, str]) -> list[str]:
-    """Lines of Markdown."""
+def tables(document: Mapping[str, Any]) -> list[str]:
+    """All that a document says, as lines of Markdown."""
+    titles = document["titles"]
+    lines = [*table(document["points"], titles), ""]
+    if document["stages"]:
+        lines += [*table(document["stages"], titles), ""]
+    if document["streams"]:
+        lines += ["| streamed answer | MB/s | CPU s |", "|---|--:|---|"]
+        lines += [
+            f"| {titles[one['target']]} | {one['megabytes_per_second']:,.0f} "
+            f"| {_by_role(one['cpu_seconds'], 2)} |"
+            for one in document["streams"]
+        ]
+        lines.append("")
+    if document["handshakes"]:
+        lines += ["| new connections | handshakes/s | CPU µs at the ingress |", "|---|--:|--:|"]
+        lines += [
+            f"| {titles[one['target']]} | {one['handshakes_per_second']:,.0f} "
+            f"| {one['cpu_us_per_handshake']:,.0f} |"
+            for one in document["handshakes"]
+        ]
+        lines.append("")
+    lines += [f"- {name}: {ratio}" for name, ratio in document["ratios"].items()]
+    lines += [f"- not measured: {titles[name]}: {why}" for name, why in document["not_measured"].items()]
+    return lines
+
+
+def table(found: Iterable[Mapping[str, Any]], titles: Mapping[str, str]) -> list[str]:
+    """Points, as JSON has them, as lines of Markdown."""
     lines = [
         "| target | connections | calls/s | p50 ms | p99 ms | CPU µs a call | RSS MiB | PSS MiB |",
         "|---|--:|--:|--:|--:|---|---|---|",
     ]
     lines += [
-        f"| {titles.get(point.target, point.target)} | {point.connections} | {point.rate:,.0f} "
-        f"| {point.p50:.3f} | {point.p99:.2f} | {_by_role(point.cpu)} | {_by_role(point.rss)} "
-        f"| {_by_role(point.pss)} |"
+        f"| {titles.get(point['target'], point['target'])} | {point['connections']} "
+        f"| {point['calls_per_second']:,.0f} | {point['p50_ms']:.3f} | {point['p99_ms']:.2f} "
+        f"| {_by_role(point['cpu_us_per_call'])} | {_by_role(point['rss_mib'])} "
+        f"| {_by_role(point['pss_mib'])} |"
         for point in found
     ]
     return lines
@@ -119,5 +147,5 @@ def _rounded(values: Mapping[str, float]) -> dict[str, float]:
     return {role: round(value, 1) for role, value in values.items()}
 
 
-def _by_role(values: Mapping[str, float]) -> str:
-    return ", ".join(f"{role} {value:.0f}" for role, value in values.items()) or "-"
+def _by_role(values: Mapping[str, float], digits: int = 0) -> str:
+    return ", ".join(f"{role} {value:.{digits}f}" for role, value in values.items()) or "-"

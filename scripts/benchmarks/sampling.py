@@ -30,9 +30,12 @@ def check(form: Form, url: str, times: int = 1) -> None:
     with closing(http.client.HTTPConnection(place.netloc, timeout=_TIMEOUT)) as client:
         for _ in range(times):
             number = next(_numbers)
-            client.request("POST", place.path, form.filled(number), dict(form.headers))
-            answer = client.getresponse()
-            body = answer.read()
+            try:
+                client.request("POST", place.path, form.filled(number), dict(form.headers))
+                answer = client.getresponse()
+                body = answer.read()
+            except (OSError, http.client.HTTPException) as error:
+                raise WrongAnswersError(f"no answer: {error!r}") from error
             if answer.status != http.HTTPStatus.OK:
                 raise WrongAnswersError(f"status {answer.status}: {body[:300]!r}")
             check_body(body, answer.headers.get_content_type(), number)
@@ -59,7 +62,7 @@ def sampled(form: Form, url: str) -> Iterator[None]:
         try:
             while not over.wait(_PAUSE):
                 check(form, url)
-        except (WrongAnswersError, OSError, http.client.HTTPException) as error:
+        except WrongAnswersError as error:
             wrong.append(error)
 
     thread = threading.Thread(target=sample)

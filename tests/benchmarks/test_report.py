@@ -68,5 +68,6 @@ def test_the_ratios_have_the_names_that_are_asked_for() -> None:
 
 
 def test_the_table_names_every_target_by_its_title() -> None:
-    lines = report.table(report.points([measured("mesh", 0, 1234)]), {"mesh": "this mesh"})
+    found = [point.document() for point in report.points([measured("mesh", 0, 1234)])]
+    lines = report.table(found, {"mesh": "this mesh"})
     assert lines[-1].startswith("| this mesh | 16 | 1,234 | 1.000 | 10.00 | egress 50")
