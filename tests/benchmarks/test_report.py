@@ -71,3 +71,23 @@ def test_the_table_names_every_target_by_its_title() -> None:
     found = [point.document() for point in report.points([measured("mesh", 0, 1234)])]
     lines = report.table(found, {"mesh": "this mesh"})
     assert lines[-1].startswith("| this mesh | 16 | 1,234 | 1.000 | 10.00 | egress 50")
+
+
+def test_all_that_was_measured_has_its_table_and_what_was_not_its_reason() -> None:
+    point = report.points([measured("mesh", 0, 1000)])[0].document()
+    lines = report.tables(
+        {
+            "titles": {"mesh": "this mesh", "slow": "a slow peer"},
+            "points": [point],
+            "stages": [],
+            "streams": [{"target": "mesh", "megabytes_per_second": 58.2, "cpu_seconds": {"egress": 0.214}}],
+            "handshakes": [
+                {"target": "mesh", "handshakes_per_second": 478.2, "cpu_us_per_handshake": 1438.4}
+            ],
+            "ratios": {"throughput_16": 0.065},
+            "not_measured": {"slow": "slow is not on PATH"},
+        }
+    )
+    assert "| this mesh | 58 | egress 0.21 |" in lines
+    assert "| this mesh | 478 | 1,438 |" in lines
+    assert lines[-2:] == ["- throughput_16: 0.065", "- not measured: a slow peer: slow is not on PATH"]
