@@ -84,13 +84,22 @@ async def run(
         for forever in (own.run(), snapshots.follow(own.states()), live.run()):
             tasks.create_task(forever)
         if reload is not None:
-            reload.applied_by(sides.authorize)
+            reload.applied_by(_Reloaded(sides, telemetry))
+            tasks.create_task(reload.run())
         tasks.create_task(_announced(snapshots, lambda own: on_ready(Ready(own, egress, ingresses, told))))
         await (stop or asyncio.Event()).wait()
         telemetry.readiness.drain()
         await sides.stop_accepting()
         await _drained(http, config.connections.drain)
         raise asyncio.CancelledError  # what runs still is cut, and recorded as such
+
+
+class _Reloaded:
+    """What a reload changes, and whom it tells: see `reload.Running`."""
+
+    def __init__(self, sides: Sides, telemetry: Telemetry) -> None:
+        self.replace = sides.replace
+        self.reloaded = telemetry.observer.reloaded
 
 
 async def _announced(snapshots: Snapshots, announce: Callable[[SpiffeId], None]) -> None:

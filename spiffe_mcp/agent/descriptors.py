@@ -9,6 +9,7 @@ import resource
 from typing import Final
 
 from spiffe_mcp.agent.config import AgentConfig
+from spiffe_mcp.errors import Reason, Refused
 from spiffe_mcp.mesh.capacity import Capacity, Shape
 
 BUSY_WORKLOADS: Final = 16  # of a node, that keep idle hops to all servers at once
@@ -40,6 +41,16 @@ def capacity(shape: Shape) -> Capacity:
             within.handshakes,
         )
     return within
+
+
+def check_room(config: AgentConfig, taken: Capacity) -> None:
+    """Return if an agent that takes on so much can go on by `config`.
+
+    Raises `Refused(DESCRIPTORS_TOO_FEW)`: more servers have more idle connections.
+    """
+    wanted = taken.descriptors(shape_of(config))
+    if (there := raised(wanted)) < wanted:
+        raise Refused(Reason.DESCRIPTORS_TOO_FEW, f"{there}; {wanted} are needed, or a restart")
 
 
 def raised(wanted: int) -> int:

@@ -73,6 +73,9 @@ _WITHDRAWALS: Final = _Family(
 _PARTS_REFUSED: Final = _Family(
     "spiffe_mcp_identity_parts_refused", "Parts of updates that broke a rule, by reason.", ("reason",)
 )
+_RELOADS: Final = _Family(
+    "spiffe_mcp_reloads", "Times that the configuration was read again, by result.", ("result",)
+)
 # What has not happened yet is shown as 0 where the labels are known: an alert needs a series to look at.
 _AT_ZERO: Final[dict[_Family, tuple[tuple[str, ...], ...]]] = {
     _HANDSHAKES: tuple((side.value, result) for side in Side for result in ("completed", "refused")),
@@ -86,6 +89,7 @@ _AT_ZERO: Final[dict[_Family, tuple[tuple[str, ...], ...]]] = {
     _RECONNECTS: ((),),
     _WITHDRAWALS: (),
     _PARTS_REFUSED: (),
+    _RELOADS: (("applied",), ("refused",)),
 }
 
 
@@ -137,6 +141,10 @@ class Metrics(Collector):
             self._count(_EXCHANGES, record.side.value, record.outcome.value)
             if record.outcome is Outcome.REFUSED:
                 self._count(_EXCHANGE_REFUSALS, record.side.value, record.ruling.reason)
+
+    def reloaded(self, refused: Refused | None) -> None:
+        """The configuration was read again, and put in force or refused."""
+        self._count(_RELOADS, "applied" if refused is None else "refused")
 
     def not_recorded(self) -> None:
         """The audit log could not be written."""

@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import cast
 
 from spiffe_mcp.agent.config import AgentConfig, EgressConfig, IngressConfig
-from spiffe_mcp.agent.descriptors import BUSY_WORKLOADS
+from spiffe_mcp.agent.descriptors import BUSY_WORKLOADS, check_room
 from spiffe_mcp.agent.identities import WorkloadIdentities
 from spiffe_mcp.agent.load import load_site
 from spiffe_mcp.agent.registries import Registries
-from spiffe_mcp.identity import AllowedIds
 from spiffe_mcp.mesh.addresses import Address
 from spiffe_mcp.mesh.attested_listener import AttestedListener
 from spiffe_mcp.mesh.callers import SoleWorkload
@@ -48,7 +47,7 @@ class Sides:
         self._registries = registries
         self._workloads = workloads
         self._outward: EgressListener | None = None
-        self._inward: list[tuple[IngressConfig, IngressListener]] = []
+        self._inward: list[IngressListener] = []
 
     async def egress(self, config: EgressConfig) -> Address | Path:
         """The side that local workloads call out through; returns where it listens."""
@@ -66,7 +65,7 @@ class Sides:
         """The side that faces the mesh; returns where it listens."""
         around = self._around_server(config)
         inward = IngressListener(around, load_site(config, around.clock()))
-        self._inward.append((config, inward))
+        self._inward.append(inward)
         self._stack.callback(inward.close)
         bound = await self._doors.enter_async_context(listening(config.listen, inward.accept))
         return cast("Address", bound)  # as what was asked for
@@ -75,13 +74,25 @@ class Sides:
         """Let nobody else in. Who is in stays."""
         await self._doors.aclose()
 
-    def authorize(self, anew: AgentConfig) -> None:
-        """Let those be at the other end whom `anew` names, and look at everybody who is there."""
-        if self._outward is not None:
-            self._outward.authorize(anew.egress.servers if anew.egress is not None else ())
-        for config, inward in self._inward:
-            inward.authorize(_peers(config, anew))
+    def replace(self, anew: AgentConfig) -> None:
+        """Go on by `anew`, which has the same sides, and look again at all that is there.
+
+        Raises `Refused`, and nothing has changed, if any part of it cannot be put in force.
+        """
+        check_room(anew, self._around.capacity)
+        now = self._around.clock()
+        put_in_force = [
+            inward.replacement(load_site(config, now))
+            for inward, config in zip(self._inward, anew.ingresses, strict=True)
+        ]
+        # From here on nothing can fail.
+        for put in put_in_force:
+            put()
+        if self._outward is not None and anew.egress is not None:
+            self._outward.replace(anew.egress.servers, anew.egress.user)
         self._registries.recheck()
+        for inward in self._inward:
+            self._tasks.create_task(inward.look_again())
 
     def _for_one(self, outward: EgressListener) -> Callable[[], asyncio.Protocol]:
         """A sidecar: whoever connects is its one workload."""
@@ -116,13 +127,3 @@ class Sides:
         self._tasks.create_task(served.run())
         self._tasks.create_task(live.run())
         return replace(self._around, snapshots=served.snapshots, live=live)
-
-
-def _peers(running: IngressConfig, anew: AgentConfig) -> AllowedIds:
-    """Whom `anew` admits to the ingress that runs. One that it does not have any more admits nobody."""
-    same = [
-        ingress.peers
-        for ingress in anew.ingresses
-        if (ingress.identity, ingress.listen) == (running.identity, running.listen)
-    ]
-    return same[0] if len(same) == 1 else AllowedIds()

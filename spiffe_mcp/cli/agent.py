@@ -40,8 +40,8 @@ def agent(
 
     Then it takes on nothing new, and what runs has `connections.drain` seconds; told twice, it cuts it.
 
-    At SIGHUP it reads its configuration again: who may be at the other end of a connection takes effect at
-    once, everything else needs a restart.
+    At SIGHUP, and when one of its files has changed, it reads its configuration, policies and
+    manifests again. All of it takes effect at once, or none of it does.
 
     Once it has an identity and serves, it prints one line of JSON: who it is and where it listens.
     """
@@ -54,10 +54,12 @@ def agent(
 
 async def _serve(config: AgentConfig, reload: Reload) -> None:
     loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGHUP, reload)
+    loop.add_signal_handler(signal.SIGHUP, reload.ask)
     stop = asyncio.Event()
     async with asyncio.TaskGroup() as tasks:
         serving = tasks.create_task(run(config, clock=now, on_ready=_announce, reload=reload, stop=stop))
+        watching = tasks.create_task(reload.watch())
+        serving.add_done_callback(lambda _: watching.cancel())
         for which in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(which, _stop, stop, serving)
 

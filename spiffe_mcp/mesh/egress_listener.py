@@ -4,7 +4,7 @@ What may go out is decided in `egress`. Every exchange leaves exactly one audit 
 """
 
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from secrets import token_hex
 from typing import Self
 
@@ -44,6 +44,14 @@ class _Server:
         return cls(route, authorized, Destination(route.address, authorized))
 
 
+def _replaced(known: _Server | None, route: EgressRoute) -> _Server:
+    """The server of `route`. One that is known stays the one whom live hops ask about."""
+    if known is None:
+        return _Server.of(route)
+    known.authorized.allowed = AllowedIds((route.server,))
+    return _Server(route, known.authorized, Destination(route.address, known.authorized))
+
+
 class EgressListener:
     """Answers requests on local connections, each in the name of the caller that the connection has."""
 
@@ -56,20 +64,18 @@ class EgressListener:
         """The protocol of a new connection of `caller`."""
         return self.around.http.connection(_CallerService(self, caller))
 
-    def authorize(self, routes: tuple[EgressRoute, ...]) -> None:
-        """Let the servers of these names be whom `routes` say from now on, and all others nobody.
+    def replace(self, routes: tuple[EgressRoute, ...], user: User) -> None:
+        """Let these be the servers, and `user` whom calls are for, from now on.
 
-        What else differs in them is left alone. Whoever calls this has the live connections looked at again.
+        Hops to a server that stays are kept, as far as it may be at their other end. Whoever calls this
+        has the live connections looked at again: those to a server that is no more are cut then.
         """
-        patterns = {route.name.path: route.server for route in routes}
-        for path, known in tuple(self._servers.items()):
-            pattern = patterns.get(path)
-            if pattern is None:
-                known.authorized.allowed = AllowedIds()
-                del self._servers[path]  # fail closed: no more calls; a new one by this name is a restart
-            else:
-                known.authorized.allowed = AllowedIds((pattern,))
-                self._servers[path] = replace(known, route=replace(known.route, server=pattern))
+        before = self._servers
+        self.user = user
+        self._servers = {route.name.path: _replaced(before.get(route.name.path), route) for route in routes}
+        for path, gone in before.items():
+            if path not in self._servers:
+                gone.authorized.allowed = AllowedIds()
 
     def server_for(self, request: Request) -> _Server:
         """The server that `request` is for; raises `Refused`: ORIGIN_FORBIDDEN, ROUTE_UNKNOWN."""

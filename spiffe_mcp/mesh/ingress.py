@@ -164,19 +164,41 @@ def _resumes_list(authenticated: Authenticated) -> bool:
 
 
 def check_still(
-    permit: Permit, *, policy: PolicyEngine, environment: str, memory: Memory, now: datetime
+    permit: Permit,
+    *,
+    manifest: VerifiedManifest,
+    policy: PolicyEngine,
+    environment: str,
+    memory: Memory,
+    now: datetime,
 ) -> None:
     """Return if a stream that was permitted would be permitted now; raises `Refused`.
 
-    In a legacy session that keeps the session in use.
+    `manifest` may be a newer one than the one it began by. In a legacy session that keeps the session in use.
     """
-    selected, authenticated = permit.decided.selected, permit.authenticated
-    selected.manifest.check_in_force(now)
+    before, authenticated = permit.decided.selected, permit.authenticated
+    manifest.check_in_force(now)
+    selected = Selected.granted(
+        authenticated=authenticated,
+        manifest=manifest,
+        live=before.live,
+        tool=before.tool and _still_signed(before.tool, manifest),
+    )
     if authenticated.session is not None:
         memory.sessions.check(authenticated.session, authenticated.owner, now)
     decision = policy.decide(question_of(selected, environment, now))
     if not decision.allow:
         raise PolicyRefused(decision)
+
+
+def _still_signed(tool: SignedTool, manifest: VerifiedManifest) -> SignedTool:
+    """What `manifest` says of `tool`: the definition is the same, how it is rated may not be."""
+    signed = manifest.manifest.tools.get(tool.name)
+    if signed is None:
+        raise Refused(Reason.MANIFEST_TOOL_UNSIGNED, tool.name)
+    if signed.digest != tool.digest:
+        raise Refused(Reason.MANIFEST_TOOL_CHANGED, tool.name)
+    return signed
 
 
 def permit(decided: Decided, route: IngressRoute) -> Permit:

@@ -8,13 +8,13 @@ import asyncio
 import ssl
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import Final
 
 from spiffe_mcp.audit import Caller, Draft, Side, recorded
-from spiffe_mcp.errors import Refused
+from spiffe_mcp.errors import Reason, Refused
 from spiffe_mcp.http import Reply, Request, ResponseHead
 from spiffe_mcp.http.messages import values
 from spiffe_mcp.http.server import ServerConnection
@@ -44,6 +44,7 @@ from spiffe_mcp.policy import PolicyEngine
 from spiffe_mcp.tls import HandshakeSlots, Peer, TlsProtocol, TlsSession
 
 _SUCCESS: Final = range(200, 300)
+_AT_A_TIME: Final = 32  # exchanges that are looked at again, before the loop turns
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,16 +62,28 @@ class Site:
 class _Server:
     """One MCP server behind the ingress, with what its exchanges remember."""
 
-    def __init__(self, route: IngressRoute, site: Site, around: Surroundings) -> None:
-        self.route = route
+    def __init__(self, route: IngressRoute, site: Site, around: Surroundings, memory: Memory) -> None:
         self.upstream = Upstream(route, recheck=site.recheck, idle=around.capacity.idle)
-        self.memory = Memory.of(site.name, str(route.name), around.tables)
+        self.memory = memory
         self.declining = Declining(self.upstream.send)
+
+    @property
+    def route(self) -> IngressRoute:
+        """The newest: a reload replaces it while exchanges wait."""
+        return self.upstream.route
 
     def close(self) -> None:
         """End the idle connections, and what the server is told on its own."""
         self.declining.close()
         self.upstream.close()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Running:
+    """An exchange that was permitted, and has not ended."""
+
+    permit: Permit
+    server: _Server
 
 
 class IngressListener:
@@ -82,9 +95,14 @@ class IngressListener:
         self.peers = Authorized(site.peers)
         self._slots = HandshakeSlots(around.capacity.handshakes)
         self._handshakes = HandshakeRecords(around.log)
+        # Of every server that there ever was here, by the names that the operator gave: whoever takes one
+        # off and puts it back opens no context again that was used.
+        self._remembered: dict[bytes, Memory] = {}
         self.servers: Mapping[bytes, _Server] = {
-            route.name.path: _Server(route, site, around) for route in site.routes
+            route.name.path: self._begun(route, site) for route in site.routes
         }
+        self._remembered |= {path: server.memory for path, server in self.servers.items()}
+        self.running: dict[_PeerService, _Running] = {}
 
     def accept(self) -> asyncio.Protocol:
         """The protocol of a new connection; without an identity of our own there is none to be had."""
@@ -94,9 +112,53 @@ class IngressListener:
             return Closed()
         return _Arrival(self).protocol(self._slots)
 
-    def authorize(self, peers: AllowedIds) -> None:
-        """Admit these from now on. Whoever calls this has the live connections looked at again."""
-        self.peers.allowed = peers
+    def replacement(self, site: Site) -> Callable[[], None]:
+        """Make `site` ready to be what stands here; returns what puts it in force, at once, and cannot fail.
+
+        Raises `Refused` if it cannot be made ready; then nothing has changed. A server that has the same
+        target keeps its connections and sessions; one that has another begins anew, but for the contexts that
+        were used. Whoever puts it in force has the live connections looked at again, and calls `look_again`.
+        """
+        kept = {route.name.path: server for route in site.routes if (server := self._same(route)) is not None}
+        anew = [route for route in site.routes if route.name.path not in kept]
+        begun = {route.name.path: self._begun(route, site) for route in anew}
+        going_on = [
+            kept[route.name.path].upstream.replacement(route, site.recheck)
+            for route in site.routes
+            if route.name.path in kept
+        ]
+
+        def put_in_force() -> None:
+            gone = [server for path, server in self.servers.items() if path not in kept]
+            for go_on in going_on:
+                go_on()
+            self.site, self.servers = site, kept | begun
+            self._remembered |= {path: server.memory for path, server in begun.items()}
+            self.peers.allowed = site.peers
+            for server in gone:
+                server.close()
+
+        return put_in_force
+
+    async def look_again(self) -> None:
+        """End each exchange that runs and would not be permitted now; the loop turns in between."""
+        for number, (service, running) in enumerate(tuple(self.running.items()), start=1):
+            if self.running.get(service) is running:
+                service.look_again(running)
+            if number % _AT_A_TIME == 0:
+                await asyncio.sleep(0)
+
+    def _same(self, route: IngressRoute) -> _Server | None:
+        server = self.servers.get(route.name.path)
+        return server if server is not None and server.route.upstream == route.upstream else None
+
+    def _begun(self, route: IngressRoute, site: Site) -> _Server:
+        """A server that is spoken to for the first time, at this target."""
+        memory = Memory.of(site.name, str(route.name), self.around.tables)
+        before = self._remembered.get(route.name.path)
+        if before is not None:
+            memory = replace(memory, replay=before.replay)
+        return _Server(route, site, self.around, memory)
 
     def server_at(self, path: bytes) -> _Server:
         """The server whose MCP endpoint is `path`; raises `Refused(ROUTE_UNKNOWN)`."""
@@ -104,6 +166,12 @@ class IngressListener:
         if server is None:
             raise unknown_path(path)
         return server
+
+    def check_same(self, path: bytes, server: _Server) -> None:
+        """Return if `server` still stands at `path`; raises `Refused`, as for one that is not there."""
+        if self.server_at(path) is not server:
+            # What this exchange has used up, a context or an answer, is in the other's memory.
+            raise Refused(Reason.UPSTREAM_UNREACHABLE, "replaced by a reload meanwhile")
 
     def close(self) -> None:
         """End the idle connections to the servers."""
@@ -215,9 +283,8 @@ class _PeerService:
                 with self._interruption.possible():
                     # The look at all live connections takes its time; no request waits for it to be refused.
                     self._listener.peers.authorize(self._peer.spiffe_id)
-                    server = self._listener.server_at(request.path)
-                    permit = await self._admit(request, server, record, now)
-                    ending = await self._relay(permit, server, reply, record)
+                    running = await self._admit(request, record, now)
+                    ending = await self._relay(running, reply, record)
                 record.complete()
             await ending.send()
         except Refused as refused:
@@ -228,9 +295,9 @@ class _PeerService:
         record.caller = Caller(peer_address=self._address, peer=str(self._peer.spiffe_id))
         return record
 
-    async def _admit(self, request: Request, server: _Server, record: Draft, now: datetime) -> Permit:
+    async def _admit(self, request: Request, record: Draft, now: datetime) -> _Running:
         """The phases of `ingress`, in order; each is noted as soon as it has granted."""
-        site, snapshot = self._listener.site, self._around.snapshots.current(now)
+        server, snapshot = self._listener.server_at(request.path), self._around.snapshots.current(now)
         inbound = ingress.read(request, server.route.minimum_era)
         recording.note_inbound(record, inbound, self._around.shown)
         authenticated = ingress.authenticate(
@@ -238,13 +305,24 @@ class _PeerService:
         )
         recording.note_authenticated(record, authenticated)
         live = await server.upstream.live(now)
+        # A reload may have come while it was waited for: what follows goes by what is in force now.
+        site = self._listener.site
+        self._listener.check_same(request.path, server)
         selected = ingress.select(authenticated, manifest=server.route.manifest, live=live, now=now)
         recording.note_selected(record, selected)
         decided = ingress.decide(selected, policy=site.policy, environment=site.environment, now=now)
         recording.note_decided(record, decided, site.policy)
-        return ingress.permit(decided, server.route)
+        return _Running(ingress.permit(decided, server.route), server)
 
-    async def _relay(self, permit: Permit, server: _Server, reply: Reply, record: Draft) -> relay.Ending:
+    async def _relay(self, running: _Running, reply: Reply, record: Draft) -> relay.Ending:
+        """Until it has ended it may be looked at again."""
+        self._listener.running[self] = running
+        try:
+            return await self._answered(running.permit, running.server, reply, record)
+        finally:
+            del self._listener.running[self]
+
+    async def _answered(self, permit: Permit, server: _Server, reply: Reply, record: Draft) -> relay.Ending:
         with Patience(self._around.limits, self._interruption) as patience:
             async with await server.upstream.send(permit) as response:
                 _follow_session(permit, response.head, server.memory, record.time)
@@ -254,31 +332,39 @@ class _PeerService:
                         if not lasts(permit.authenticated.inbound.asked):
                             return await relay.pass_on(response, passing, reply, patience)
                         patience.last()
-                        async with self._looked_at_again(permit, server):
+                        async with self._watched(permit, server):
                             return await relay.pass_on(response, passing, reply, patience)
                 finally:
                     # A client that has its answer may leave a stream before its end: that cancels nothing.
                     if passing.answered:
                         record.complete()
 
-    def _looked_at_again(self, permit: Permit, server: _Server) -> AbstractAsyncContextManager[None]:
+    def look_again(self, running: _Running) -> None:
+        """End the exchange that runs, if it would not be permitted now."""
+        try:
+            self._check_still(running.permit, running.server)
+        except Refused as refused:
+            self._interruption.interrupt(refused)
+
+    def _watched(self, permit: Permit, server: _Server) -> AbstractAsyncContextManager[None]:
         """While inside, what `permit` permitted is decided again and again."""
-        site = self._listener.site
+        every = self._listener.site.recheck
+        return looked_at_again(every, lambda: self._check_still(permit, server), self._interruption)
 
-        def look() -> None:
-            ingress.check_still(
-                permit,
-                policy=site.policy,
-                environment=site.environment,
-                memory=server.memory,
-                now=self._around.clock(),
-            )
-
-        return looked_at_again(site.recheck, look, self._interruption)
+    def _check_still(self, permit: Permit, server: _Server) -> None:
+        """By what is in force now; raises `Refused`."""
+        site, newest = self._listener.site, self._listener.server_at(server.route.name.path)
+        ingress.check_still(
+            permit,
+            manifest=newest.route.manifest,
+            policy=site.policy,
+            environment=site.environment,
+            memory=newest.memory,
+            now=self._around.clock(),
+        )
 
     def _behind(self, server: _Server, record: Draft) -> Behind:
         """What answers of `server` are judged by; what is withheld of one stands in `record`."""
-        site = self._listener.site
 
         def observe(page: LiveView) -> None:
             server.upstream.observed(page)
@@ -290,8 +376,7 @@ class _PeerService:
 
         return Behind(
             memory=server.memory,
-            policy=site.policy,
-            environment=site.environment,
+            rules=lambda: self._listener.site,
             clock=self._around.clock,
             observe=observe,
             decline=decline,

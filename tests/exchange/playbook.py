@@ -294,6 +294,7 @@ class Ingress:
     memory: Memory = field(default_factory=lambda: Memory.of("test", "weather", local_tables))
     log: Memorised = field(default_factory=Memorised)
     shown: frozenset[str] = frozenset()
+    environment: str = "test"
 
     def admit(self, request: Request, *, of: X509Svid = PLANNER, now: datetime = NOW) -> Permit:
         """The permit for what came on a hop `of` this peer, and its record."""
@@ -323,7 +324,7 @@ class Ingress:
         now: datetime = NOW,
     ) -> Behind:
         """What answers are judged by here."""
-        return Behind(self.memory, self.policy, "test", lambda: now, observe, decline, changed)
+        return Behind(self.memory, lambda: self, lambda: now, observe, decline, changed)
 
     def refused(self, request: Request, **how: Any) -> Refused:
         """The refusal of `request`."""

@@ -179,7 +179,14 @@ def test_a_stream_is_permitted_as_long_as_it_would_be_granted() -> None:
     permit, memory = session.listens(), session.side.memory
 
     def look(policy: PolicyEngine) -> None:
-        check_still(permit, policy=policy, environment="test", memory=memory, now=NOW)
+        check_still(
+            permit,
+            manifest=session.side.manifest,
+            policy=policy,
+            environment="test",
+            memory=memory,
+            now=NOW,
+        )
 
     look(session.side.policy)
     with pytest.raises(PolicyRefused):

@@ -32,6 +32,11 @@ def connector(target: Target) -> Connector:
     return partial(_open_tls, target.address, client_context(target.trust))
 
 
+def is_tls(target: Target) -> bool:
+    """Whether the server at `target` has to prove its name."""
+    return not isinstance(target, UnixUpstream) and target.trust is not None
+
+
 def client_context(trust: Trust) -> ssl.SSLContext:
     """The context that checks a server against `trust`; raises `Refused(CONFIG_INVALID)`."""
     try:

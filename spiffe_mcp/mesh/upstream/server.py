@@ -6,6 +6,7 @@ passes by in the answer to a caller, or the server says that it has changed.
 """
 
 import asyncio
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -16,7 +17,8 @@ from spiffe_mcp.mesh.capacity import IDLE
 from spiffe_mcp.mesh.declined import Declined
 from spiffe_mcp.mesh.granted import Permit
 from spiffe_mcp.mesh.routes import IngressRoute
-from spiffe_mcp.mesh.upstream.connect import connector
+from spiffe_mcp.mesh.targets import Target
+from spiffe_mcp.mesh.upstream.connect import connector, is_tls
 from spiffe_mcp.mesh.upstream.inspection import Inspection
 
 TIMEOUT: Final = 30.0  # seconds, for the whole question
@@ -28,11 +30,32 @@ class Upstream:
     def __init__(self, route: IngressRoute, *, recheck: timedelta, idle: int = IDLE) -> None:
         self.route = route
         self._recheck = recheck
-        self._client = HttpClient(connector(route.upstream), max_idle=idle)
+        self._idle = idle
+        self._client = self._opened(route.upstream)
         self._inspection = Inspection(route.upstream, self._client.send, route.minimum_era)
         self._view: LiveView | None = None
         self._seen_at = datetime.min.replace(tzinfo=UTC)
         self._asking = asyncio.Lock()
+
+    def replacement(self, route: IngressRoute, recheck: timedelta) -> Callable[[], None]:
+        """Make ready to go on by `route`, of the same target; returns what puts it in force, and cannot fail.
+
+        Connections stay, but for those over TLS, whose authorities are read again. What is known of the tools
+        does not stay: a question that is under way is answered by the new manifest. Raises ValueError for
+        another target, `Refused(CONFIG_INVALID)` for authorities that cannot be loaded.
+        """
+        if route.upstream != self.route.upstream:
+            raise ValueError(str(self.route.name))
+        client = self._opened(route.upstream) if is_tls(route.upstream) else self._client
+
+        def put_in_force() -> None:
+            if client is not self._client:
+                self._client.retire()
+            if client is not self._client or route.minimum_era is not self.route.minimum_era:
+                self._inspection = Inspection(route.upstream, client.send, route.minimum_era)
+            self._client, self.route, self._recheck, self._view = client, route, recheck, None
+
+        return put_in_force
 
     async def send(self, permit: Permit | Declined) -> Response:
         """Send what was admitted, or the answer to what was not; raises `Refused(UPSTREAM_*)`."""
@@ -65,6 +88,9 @@ class Upstream:
     def close(self) -> None:
         """End all idle connections."""
         self._client.retire()
+
+    def _opened(self, target: Target) -> HttpClient:
+        return HttpClient(connector(target), max_idle=self._idle)
 
     # -- the ingress's own question -------------------------------------------------------------------------
 

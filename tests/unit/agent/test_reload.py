@@ -1,11 +1,15 @@
-"""The file is read again when asked: authorisation takes effect, a bad file does not, the rest is named."""
+"""The configuration is read again when asked, or when a file changed: put in force whole, or not at all."""
 
+import asyncio
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from spiffe_mcp.agent.config import AgentConfig, load
-from spiffe_mcp.agent.reload import Reload, needs_restart
+from spiffe_mcp.agent.reload import Reload, check_changeable
+from spiffe_mcp.errors import Reason, Refused
 
 FILE = """\
 identity:
@@ -40,12 +44,39 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
-class Applied:
+class Running:
+    """An agent that puts in force whatever it is given, unless it is told not to."""
+
     def __init__(self) -> None:
         self.configs: list[AgentConfig] = []
+        self.results: list[Reason | None] = []
+        self.refuses: Refused | None = None
+        self.told = asyncio.Event()
 
-    def __call__(self, config: AgentConfig) -> None:
-        self.configs.append(config)
+    def replace(self, anew: AgentConfig) -> None:
+        if self.refuses is not None:
+            raise self.refuses
+        self.configs.append(anew)
+
+    def reloaded(self, refused: Refused | None) -> None:
+        self.results.append(None if refused is None else refused.reason)
+        self.told.set()
+
+
+def reload_of(file: Path) -> tuple[Reload, Running]:
+    reload, running = Reload(file, load(file)), Running()
+    reload.applied_by(running)
+    return reload, running
+
+
+@contextmanager
+def in_the_background(*coroutines: Coroutine[object, object, None]) -> Iterator[None]:
+    tasks = [asyncio.get_running_loop().create_task(each) for each in coroutines]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
 
 
 def changed(file: Path, before: str, after: str) -> AgentConfig:
@@ -54,32 +85,37 @@ def changed(file: Path, before: str, after: str) -> AgentConfig:
     return load(file)
 
 
-def test_what_the_file_says_now_is_applied(file: Path) -> None:
-    reload, applied = Reload(file, load(file)), Applied()
-    reload.applied_by(applied)
+def test_what_the_file_says_now_is_put_in_force(file: Path) -> None:
+    reload, running = reload_of(file)
     now = changed(file, "a.test/planner", "a.test/reviewer")
     reload()
-    assert applied.configs == [now]
+    assert (running.configs, running.results) == ([now], [None])
 
 
-@pytest.mark.parametrize("text", ["ingress: [", "", FILE.replace("peers", "pears")])
+@pytest.mark.parametrize("text", ["ingress: [", "", FILE.replace("peers", "pears"), None])
 def test_a_file_that_cannot_be_read_changes_nothing(
-    file: Path, text: str, caplog: pytest.LogCaptureFixture
+    file: Path, text: str | None, caplog: pytest.LogCaptureFixture
 ) -> None:
-    reload, applied = Reload(file, load(file)), Applied()
-    reload.applied_by(applied)
-    file.write_text(text)
-    reload()
-    assert applied.configs == []
-    assert "agent.yaml:" in caplog.text
-    assert "what is in force stays so" in caplog.text
-
-
-def test_a_file_that_is_gone_changes_nothing(file: Path, caplog: pytest.LogCaptureFixture) -> None:
-    reload = Reload(file, load(file))
+    reload, running = reload_of(file)
     file.unlink()
+    if text is not None:
+        file.write_text(text)
     reload()
+    assert (running.configs, running.results) == ([], [Reason.CONFIG_INVALID])
+    assert "agent.yaml" in caplog.text
     assert "what is in force stays so" in caplog.text
+
+
+def test_what_the_agent_refuses_is_told_and_the_next_file_is_held_against_what_is_in_force(
+    file: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    reload, running = reload_of(file)
+    running.refuses = Refused(Reason.POLICY_INVALID, "p.rego: line 1")
+    changed(file, "manifest: m.json", "manifest: n.json")
+    reload()
+    assert running.results == [Reason.POLICY_INVALID]
+    assert "policy.invalid: p.rego: line 1; what is in force stays so" in caplog.text
+    assert file.with_name("m.json") in set(reload.files())
 
 
 def test_an_agent_that_is_still_starting_says_so(file: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -87,33 +123,78 @@ def test_an_agent_that_is_still_starting_says_so(file: Path, caplog: pytest.LogC
     assert "still starting" in caplog.text
 
 
-AUTHORIZATION = {
+CHANGEABLE = {
     "peers": ("[spiffe://a.test/planner]", "[]"),
-    "a server": ("a.test/mcp/bank", "a.test/mcp/*"),
+    "who a server is": ("a.test/mcp/bank", "a.test/mcp/*"),
+    "where a server is": ("127.0.0.1:8443", "127.0.0.1:8444"),
+    "the user": ("sub: alice", "sub: bob"),
+    "a manifest": ("manifest: m.json", "manifest: n.json"),
+    "an upstream": ("127.0.0.1:9000", "127.0.0.1:9001"),
+    "the trust policy": ("trust_policy: t.json", "trust_policy: u.json"),
 }
 
 
-@pytest.mark.parametrize(("before", "after"), AUTHORIZATION.values(), ids=AUTHORIZATION)
-def test_authorization_needs_no_restart(file: Path, before: str, after: str) -> None:
-    assert needs_restart(load(file), changed(file, before, after)) == ()
+@pytest.mark.parametrize(("before", "after"), CHANGEABLE.values(), ids=CHANGEABLE)
+def test_what_is_decided_by_needs_no_restart(file: Path, before: str, after: str) -> None:
+    check_changeable(load(file), changed(file, before, after))
 
 
-OTHER = {
+LASTING = {
     "identity": ("unix:///s", "unix:///t"),
-    "egress": ("127.0.0.1:8443", "127.0.0.1:8444"),
-    "ingress": ("manifest: m.json", "manifest: n.json"),
+    "egress": ("unix:/run/egress.sock", "unix:/run/other.sock"),
+    "ingress": ("listen: 127.0.0.1:0", "listen: 127.0.0.1:1"),
     "audit": ("audit.jsonl", "elsewhere.jsonl"),
     "connections": ("audit:", "connections:\n  max_lifetime: 7\naudit:"),
+    "admin": ("audit:", "admin:\n  listen: 127.0.0.1:1\naudit:"),
 }
 
 
-@pytest.mark.parametrize("section", OTHER)
-def test_everything_else_does_and_is_named(
+@pytest.mark.parametrize("section", LASTING)
+def test_what_the_agent_is_needs_a_restart_and_is_named(
     file: Path, section: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    reload, applied = Reload(file, load(file)), Applied()
-    reload.applied_by(applied)
-    assert needs_restart(load(file), changed(file, *OTHER[section])) == (section,)
+    reload, running = reload_of(file)
+    changed(file, *LASTING[section])
     reload()
-    assert len(applied.configs) == 1
-    assert f"'{section}' has changed, which needs a restart" in caplog.text
+    assert (running.configs, running.results) == ([], [Reason.RELOAD_NEEDS_RESTART])
+    assert f"reload.needs_restart: '{section}'; what is in force" in caplog.text
+
+
+async def test_a_storm_of_signals_is_one_reload(file: Path) -> None:
+    reload, running = reload_of(file)
+    for _ in range(1000):
+        reload.ask()
+    with in_the_background(reload.run()):
+        await running.told.wait()
+        await asyncio.sleep(0)
+    assert running.results == [None]
+
+
+async def test_what_was_asked_while_the_agent_started_is_done_then(file: Path) -> None:
+    reload, running = Reload(file, load(file)), Running()
+    reload.ask()
+    reload.applied_by(running)
+    with in_the_background(reload.run()):
+        await running.told.wait()
+    assert running.results == [None]
+
+
+def test_every_file_that_is_read_again_is_watched(file: Path) -> None:
+    with_policy = FILE.replace(
+        "  trust_policy: t.json", "  trust_policy: t.json\n  policy: [a.rego, b.rego]\n  policy_data: d.json"
+    )
+    file.write_text(
+        with_policy.replace("http://127.0.0.1:9000/mcp", "https://mcp.test/\n      upstream_ca: ca.pem")
+    )
+    names = {path.name for path in Reload(file, load(file)).files()}
+    assert names == {"agent.yaml", "t.json", "a.rego", "b.rego", "d.json", "m.json", "ca.pem"}
+
+
+async def test_a_file_that_changes_is_read(file: Path) -> None:
+    reload, running = reload_of(file)
+    with in_the_background(reload.run(), reload.watch(interval=0)):
+        for _ in range(3):
+            await asyncio.sleep(0)  # the watch has looked
+        anew = changed(file, "a.test/planner", "a.test/reviewer")
+        await running.told.wait()
+    assert running.configs == [anew]

@@ -4,8 +4,9 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,13 +17,14 @@ from spiffe_mcp.manifest import LiveView, compare
 from spiffe_mcp.mcp import Era
 from spiffe_mcp.mesh.addresses import Address
 from spiffe_mcp.mesh.routes import IngressRoute
-from spiffe_mcp.mesh.targets import HttpUpstream
+from spiffe_mcp.mesh.targets import HttpUpstream, Trust
 from spiffe_mcp.mesh.upstream import Upstream, inspection
 from spiffe_mcp.mesh.upstream import server as server_module
 from spiffe_mcp.mesh.upstream.inspection import MAX_TOOLS
 from tests.exchange.playbook import MANIFEST, NAME, NOW, Ingress, call, crossed, header
 from tests.fakes import publisher
 from tests.unit.http.serving import RecordingService, serving
+from tests.unit.mesh.upstream.tls_server import LOOPBACK, self_signed, serving_tls
 
 JSON = (b"content-type", b"application/json")
 RECHECK = timedelta(seconds=30)
@@ -273,6 +275,62 @@ async def test_what_a_server_says_has_changed_is_asked_for_before_the_next_call(
         assert (await reached.upstream.live(NOW)).exposed == {}
         await reached.upstream.live(NOW)
         assert reached.asked.count("tools/list") == 2
+
+
+# -- a route is replaced ------------------------------------------------------------------------------------
+
+
+async def test_by_a_new_route_the_server_is_asked_anew_on_the_connections_that_there_are() -> None:
+    async with reaching(McpServer(pages=[[FORECAST]])) as reached:
+        upstream = reached.upstream
+        await upstream.live(NOW)
+        go_on = upstream.replacement(upstream.route, RECHECK)
+        await upstream.live(NOW)
+        assert reached.asked.count("tools/list") == 1  # it was only made ready
+        go_on()
+        await upstream.live(NOW)
+        assert reached.asked == ["server/discover", "tools/list", "tools/list"]
+
+
+async def test_another_target_is_another_server() -> None:
+    async with reaching(McpServer()) as reached:
+        route = reached.upstream.route
+        moved = replace(route, upstream=HttpUpstream(Address("127.0.0.1", 9), "/"))
+        with pytest.raises(ValueError, match=str(NAME)):
+            reached.upstream.replacement(moved, RECHECK)
+        assert reached.upstream.route is route
+
+
+async def test_an_era_that_is_asked_for_no_more_is_not_tried() -> None:
+    async with reaching(McpServer(modern=False)) as reached:
+        await reached.upstream.live(NOW)
+        reached.upstream.replacement(replace(reached.upstream.route, minimum_era=Era.MODERN), RECHECK)()
+        with pytest.raises(Refused):
+            await reached.upstream.live(NOW)
+
+
+async def test_authorities_are_read_again_or_those_before_stay(tmp_path: Path) -> None:
+    authority = tmp_path / "ca.pem"
+    authority.write_bytes(self_signed(tmp_path, LOOPBACK).read_bytes())  # another key: vouches for another
+    server = self_signed(tmp_path, LOOPBACK)
+    async with serving_tls(server) as address:
+        route = IngressRoute(NAME, HttpUpstream(address, "/", Trust(authority)), MANIFEST)
+        upstream = Upstream(route, recheck=RECHECK)
+
+        async def reason() -> Reason:
+            with pytest.raises(Refused) as caught:
+                await upstream.live(NOW)
+            return caught.value.reason
+
+        assert await reason() is Reason.UPSTREAM_UNTRUSTED
+        authority.write_text("no certificate")
+        with pytest.raises(Refused, match=r"ca\.pem"):
+            upstream.replacement(route, RECHECK)
+        assert await reason() is Reason.UPSTREAM_UNTRUSTED
+        authority.write_bytes(server.read_bytes())
+        upstream.replacement(route, RECHECK)()
+        assert await reason() is not Reason.UPSTREAM_UNTRUSTED  # it is an echo, and no MCP server
+        upstream.close()
 
 
 async def test_a_clock_that_was_set_back_makes_no_answer_younger() -> None:
