@@ -77,6 +77,7 @@ class Reason(Enum):
     # -- configuration ---------------------------------------------------------------------------------------
     CONFIG_INVALID = ("config.invalid", HTTPStatus.INTERNAL_SERVER_ERROR)
     DRAINING = ("agent.draining", HTTPStatus.SERVICE_UNAVAILABLE)
+    RELOAD_FILES_CHANGING = ("reload.files_changing", HTTPStatus.INTERNAL_SERVER_ERROR)
     RELOAD_NEEDS_RESTART = ("reload.needs_restart", HTTPStatus.INTERNAL_SERVER_ERROR)
     DESCRIPTORS_TOO_FEW = ("agent.descriptors_too_few", HTTPStatus.INTERNAL_SERVER_ERROR)
     LISTEN_FAILED = ("listen.failed", HTTPStatus.INTERNAL_SERVER_ERROR)

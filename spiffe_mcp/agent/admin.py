@@ -17,7 +17,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 from ipaddress import ip_address
-from typing import Final, cast
+from typing import Final, Protocol, cast
 from urllib.parse import urlsplit
 
 from aiohttp import web
@@ -37,13 +37,23 @@ IDLE_SECONDS: Final = 15.0  # also for whoever connects and says nothing
 _HEADERS: Final = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
 
+class Readiness(Protocol):
+    """Whether the agent can serve, as `readiness.Readiness` has it."""
+
+    def reasons(self) -> tuple[Refused, ...]:
+        """What keeps it from serving."""
+
+    def warnings(self) -> tuple[Refused, ...]:
+        """What somebody has to look after all the same."""
+
+
 @asynccontextmanager
 async def serving(
-    config: AdminConfig, reasons: Callable[[], tuple[Refused, ...]], registry: CollectorRegistry
+    config: AdminConfig, readiness: Readiness, registry: CollectorRegistry
 ) -> AsyncIterator[Address]:
     """The endpoint, while inside; yields where it is bound. Raises `Refused(LISTEN_FAILED)`."""
     runner = web.AppRunner(
-        _application(config, reasons, registry), access_log=None, keepalive_timeout=IDLE_SECONDS
+        _application(config, readiness, registry), access_log=None, keepalive_timeout=IDLE_SECONDS
     )
     await runner.setup()
     try:
@@ -121,16 +131,14 @@ class _Connection(asyncio.Protocol):
         self._inner.connection_lost(exc)
 
 
-def _application(
-    config: AdminConfig, reasons: Callable[[], tuple[Refused, ...]], registry: CollectorRegistry
-) -> web.Application:
+def _application(config: AdminConfig, readiness: Readiness, registry: CollectorRegistry) -> web.Application:
     async def alive(_: web.Request) -> web.Response:
         return web.json_response({"alive": True}, headers=_HEADERS)
 
     async def ready(_: web.Request) -> web.Response:
-        found = reasons()
+        found = readiness.reasons()
         status = HTTPStatus.SERVICE_UNAVAILABLE if found else HTTPStatus.OK
-        return web.json_response(document(found), status=status, headers=_HEADERS)
+        return web.json_response(document(found, readiness.warnings()), status=status, headers=_HEADERS)
 
     async def metrics(request: web.Request) -> web.Response:
         encode, content_type = choose_encoder(request.headers.get("Accept", ""))
@@ -144,10 +152,13 @@ def _application(
     return application
 
 
-def document(reasons: tuple[Refused, ...]) -> dict[str, object]:
-    """What `/readyz` says of these reasons."""
-    found = [{"code": refused.reason.code, "detail": refused.detail} for refused in reasons]
-    return {"ready": not found, "reasons": found}
+def document(reasons: tuple[Refused, ...], warnings: tuple[Refused, ...]) -> dict[str, object]:
+    """What `/readyz` says of these reasons and warnings."""
+    return {"ready": not reasons, "reasons": _listed(reasons), "warnings": _listed(warnings)}
+
+
+def _listed(refusals: tuple[Refused, ...]) -> list[dict[str, str]]:
+    return [{"code": refused.reason.code, "detail": refused.detail} for refused in refusals]
 
 
 def _guard(config: AdminConfig) -> Middleware:

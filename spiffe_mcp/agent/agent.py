@@ -19,6 +19,7 @@ from spiffe_mcp.agent.descriptors import capacity, shape_of
 from spiffe_mcp.agent.identities import own_source, workload_identities
 from spiffe_mcp.agent.registries import Registries
 from spiffe_mcp.agent.reload import Reload
+from spiffe_mcp.agent.running import Running
 from spiffe_mcp.agent.sides import Sides
 from spiffe_mcp.agent.telemetry import Telemetry
 from spiffe_mcp.audit import AuditLog
@@ -84,7 +85,7 @@ async def run(
         for forever in (own.run(), snapshots.follow(own.states()), live.run()):
             tasks.create_task(forever)
         if reload is not None:
-            reload.applied_by(_Reloaded(sides, telemetry))
+            reload.applied_by(Running(sides, telemetry, log, clock))
             tasks.create_task(reload.run())
         tasks.create_task(_announced(snapshots, lambda own: on_ready(Ready(own, egress, ingresses, told))))
         await (stop or asyncio.Event()).wait()
@@ -92,14 +93,6 @@ async def run(
         await sides.stop_accepting()
         await _drained(http, config.connections.drain)
         raise asyncio.CancelledError  # what runs still is cut, and recorded as such
-
-
-class _Reloaded:
-    """What a reload changes, and whom it tells: see `reload.Running`."""
-
-    def __init__(self, sides: Sides, telemetry: Telemetry) -> None:
-        self.replace = sides.replace
-        self.reloaded = telemetry.observer.reloaded
 
 
 async def _announced(snapshots: Snapshots, announce: Callable[[SpiffeId], None]) -> None:
@@ -125,6 +118,6 @@ async def _telling(
     from spiffe_mcp.agent import admin  # noqa: PLC0415  aiohttp takes 10 MB: only who wants the endpoint pays
 
     registry = telemetry.registry(registries, registries.identities)
-    async with admin.serving(config, telemetry.readiness.reasons, registry) as bound:
+    async with admin.serving(config, telemetry.readiness, registry) as bound:
         _LOG.info("admin: http://%s", bound)
         yield bound

@@ -13,6 +13,7 @@ from typing import Final
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from spiffe_mcp.agent.metrics import InForce
 from spiffe_mcp.identity.spiffe_id import SpiffeId, TrustDomain
 from spiffe_mcp.identity.state import IdentityState
 
@@ -24,7 +25,7 @@ class Gauges(Collector):
     """A collector for a registry of the caller's.
 
     `states` are the identities that are held, `updated` when each has changed last, `connections` how many
-    are live, `ready` whether the agent is.
+    are live, `ready` whether the agent is, `in_force` which configuration is.
     """
 
     clock: Callable[[], datetime]
@@ -32,6 +33,7 @@ class Gauges(Collector):
     updated: Mapping[SpiffeId, datetime]
     connections: Callable[[], int]
     ready: Callable[[], bool]
+    in_force: Callable[[], InForce]
 
     def collect(self) -> Iterator[Metric]:
         """Every gauge, now."""
@@ -39,6 +41,17 @@ class Gauges(Collector):
         yield _gauge("spiffe_mcp_ready", "1 if the agent can serve, as /readyz says.", self.ready())
         yield _gauge("spiffe_mcp_connections", "Live connections with other agents.", self.connections())
         yield _gauge("spiffe_mcp_identities", "Identities that are held.", len(states))
+        in_force = self.in_force()
+        yield _gauge(
+            "spiffe_mcp_last_reload_successful",
+            "0 if the newest configuration was refused, and the one before is in force.",
+            in_force.is_newest,
+        )
+        yield _gauge(
+            "spiffe_mcp_last_reload_success_timestamp_seconds",
+            "When the configuration that is in force was read, in seconds since 1970.",
+            in_force.since.timestamp(),
+        )
         yield from self._identities(states)
         yield _authorities(states)
 

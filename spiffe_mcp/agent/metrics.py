@@ -93,6 +93,14 @@ _AT_ZERO: Final[dict[_Family, tuple[tuple[str, ...], ...]]] = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class InForce:
+    """The configuration that is: since when, and whether it is the newest, or one that was refused is."""
+
+    since: datetime
+    is_newest: bool
+
+
 class Metrics(Collector):
     """An `Observer` that counts, and a collector for a registry of the caller's."""
 
@@ -101,6 +109,7 @@ class Metrics(Collector):
         self._counts: dict[_Family, Counter[tuple[str, ...]]] = {
             family: Counter(dict.fromkeys(known, 0)) for family, known in _AT_ZERO.items()
         }
+        self.in_force = InForce(clock(), is_newest=True)
         self._updated: OrderedDict[SpiffeId, datetime] = OrderedDict()  # the latest last
 
     @property
@@ -145,6 +154,8 @@ class Metrics(Collector):
     def reloaded(self, refused: Refused | None) -> None:
         """The configuration was read again, and put in force or refused."""
         self._count(_RELOADS, "applied" if refused is None else "refused")
+        since = self.in_force.since if refused is not None else self._clock()
+        self.in_force = InForce(since, is_newest=refused is None)
 
     def not_recorded(self) -> None:
         """The audit log could not be written."""

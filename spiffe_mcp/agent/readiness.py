@@ -34,6 +34,7 @@ class Readiness:
         self._clock = clock
         self._news: SourceEvent | None = None
         self._is_draining = False
+        self._waiting: Refused | None = None
 
     def heard(self, event: SourceEvent) -> None:
         """The agent's own source of identity has news. The newest is the one that explains."""
@@ -42,6 +43,14 @@ class Readiness:
     def drain(self) -> None:
         """The agent was told to stop: send it nothing more."""
         self._is_draining = True
+
+    def reloaded(self, refused: Refused | None) -> None:
+        """The configuration was read again. One that was refused waits to be corrected."""
+        self._waiting = refused
+
+    def warnings(self) -> tuple[Refused, ...]:
+        """What somebody has to look after, though the agent serves: by the configuration before."""
+        return () if self._waiting is None else (self._waiting,)
 
     def reasons(self) -> tuple[Refused, ...]:
         """Everything that keeps this agent from serving; nothing if it is ready."""

@@ -74,25 +74,29 @@ class Sides:
         """Let nobody else in. Who is in stays."""
         await self._doors.aclose()
 
-    def replace(self, anew: AgentConfig) -> None:
-        """Go on by `anew`, which has the same sides, and look again at all that is there.
+    def prepared(self, anew: AgentConfig) -> Callable[[], None]:
+        """Make ready to go on by `anew`, which has the same sides.
 
-        Raises `Refused`, and nothing has changed, if any part of it cannot be put in force.
+        Returns what puts it in force, at once, and cannot fail. Raises `Refused`, and nothing has changed, if
+        any part of it cannot be made ready.
         """
         check_room(anew, self._around.capacity)
         now = self._around.clock()
-        put_in_force = [
-            inward.replacement(load_site(config, now))
-            for inward, config in zip(self._inward, anew.ingresses, strict=True)
+        inward = [
+            listener.replacement(load_site(config, now))
+            for listener, config in zip(self._inward, anew.ingresses, strict=True)
         ]
-        # From here on nothing can fail.
-        for put in put_in_force:
-            put()
-        if self._outward is not None and anew.egress is not None:
-            self._outward.replace(anew.egress.servers, anew.egress.user)
-        self._registries.recheck()
-        for inward in self._inward:
-            self._tasks.create_task(inward.look_again())
+
+        def put_in_force() -> None:
+            for put in inward:
+                put()
+            if self._outward is not None and anew.egress is not None:
+                self._outward.replace(anew.egress.servers, anew.egress.user)
+            self._registries.recheck()
+            for listener in self._inward:
+                self._tasks.create_task(listener.look_again())
+
+        return put_in_force
 
     def _for_one(self, outward: EgressListener) -> Callable[[], asyncio.Protocol]:
         """A sidecar: whoever connects is its one workload."""

@@ -15,6 +15,7 @@ from spiffe_mcp.agent.identities import log_event
 from spiffe_mcp.agent.metrics import Metrics
 from spiffe_mcp.agent.readiness import Readiness
 from spiffe_mcp.audit import AuditSink
+from spiffe_mcp.errors import Refused
 from spiffe_mcp.identity.sources.events import SourceEvent
 from spiffe_mcp.identity.state import IdentityState
 from spiffe_mcp.mesh.identity import Snapshots
@@ -45,6 +46,11 @@ class Telemetry:
         log_event(whose, event)
         self.observer.identity(event)
 
+    def reloaded(self, refused: Refused | None) -> None:
+        """The configuration was read again, and put in force or refused."""
+        self.observer.reloaded(refused)
+        self.readiness.reloaded(refused)
+
     def registry(
         self, connections: Sized, others: Callable[[Snapshots], Iterable[IdentityState]] = _none
     ) -> CollectorRegistry:
@@ -58,6 +64,7 @@ class Telemetry:
                 updated=self.observer.updated,
                 connections=lambda: len(connections),
                 ready=lambda: not self.readiness.reasons(),
+                in_force=lambda: self.observer.in_force,
             )
         )
         ProcessCollector(registry=registry)

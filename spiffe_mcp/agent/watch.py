@@ -1,8 +1,8 @@
-"""Whether one of the files has changed that an agent was configured by.
+"""How the files look that an agent was configured by, to see whether one has changed.
 
 Looked at again and again, by name. So it does not matter how a file is replaced (in place, by a rename, or by
 the symbolic link of a Kubernetes ConfigMap or a Secret that is turned to another folder), nor on which file
-system it is. A file that is being written is left to be finished: a change counts once two looks agree.
+system it is. A file that is being written is left to be finished: only what two looks agree on counts.
 """
 
 import asyncio
@@ -29,14 +29,12 @@ def _seen(file: Path) -> tuple[int, int, int, int] | None:
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
-async def changes(files: Callable[[], Iterable[Path]], interval: float = INTERVAL) -> AsyncIterator[None]:
-    """One turn for each time that `files`, asked for anew at each look, have changed and then stayed so."""
-    known = before = look(files())
+async def settled(files: Callable[[], Iterable[Path]], interval: float = INTERVAL) -> AsyncIterator[Look]:
+    """Each look that agrees with the one before, at `files`, which are asked for anew each time."""
+    before = look(files())
     while True:
         await asyncio.sleep(interval)
         now = look(files())
-        if now == before and now != known:
-            yield
-            # What changed while it was being read has changed once more; what is new here has not changed.
-            known = {file: now.get(file, seen) for file, seen in look(files()).items()}
+        if now == before:
+            yield now
         before = now

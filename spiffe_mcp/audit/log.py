@@ -29,7 +29,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from spiffe_mcp.audit.chain import Link, follow
-from spiffe_mcp.audit.record import AuditRecord
+from spiffe_mcp.audit.record import AuditRecord, ReloadRecord
 from spiffe_mcp.errors import Reason, Refused
 from spiffe_mcp.strict_json import JsonObject, loads_object
 
@@ -99,7 +99,7 @@ class AuditLog:
         if self._lost:
             self._write({"kind": "gap"})
 
-    def append(self, record: AuditRecord) -> None:
+    def append(self, record: AuditRecord | ReloadRecord) -> None:
         """See `AuditSink`. The record is written whole or not at all."""
         if self._failed:
             raise _unavailable(self._path, self._failed)

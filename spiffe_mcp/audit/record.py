@@ -1,4 +1,4 @@
-"""One audit record: what happened in one exchange, or one refused attempt to begin one.
+"""One audit record: what happened in one exchange, one refused attempt to begin one, or one reload.
 
 Enters: plain values of the other rooms. Leaves: a JSON object of bounded size, whose texts UTF-8 can carry.
 A record never holds a token, a signature, or a parameter's value that the operator has not asked to see.
@@ -21,6 +21,7 @@ from enum import Enum
 from hashlib import sha256
 from typing import Final, NamedTuple, Self, TypeVar
 
+from spiffe_mcp.errors import Refused
 from spiffe_mcp.strict_json import JsonObject, JsonValue
 
 MAX_TEXT: Final = 512  # characters of one text; SPIFFE IDs have their own bound
@@ -48,10 +49,11 @@ class Side(Enum):
 
 
 class Kind(Enum):
-    """An exchange, or an attempt to authenticate that came to none: a handshake, a user context."""
+    """An exchange; an attempt to authenticate that came to none (handshake, user context); or a reload."""
 
     EXCHANGE = "exchange"
     AUTHENTICATION = "authentication"
+    RELOAD = "reload"
 
 
 class Verdict(Enum):
@@ -211,6 +213,38 @@ class AuditRecord:
             "justification": ruling.justification,
             "outcome": self.outcome.value,
             "error": self.error,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class ReloadRecord:
+    """That the configuration was read again: put in force, or refused and why.
+
+    `changed` has the files that differ from those in force, by name, each with the digest of what was read;
+    an empty one is of a file that could not be.
+    """
+
+    time: datetime
+    changed: Mapping[str, str]
+    refused: Refused | None = None
+
+    def document(self) -> JsonObject:
+        """The record as it is written, as that of an exchange."""
+        writer = _Writer(self._texts())
+        if self.changed:
+            writer.shape("changed", self.changed)
+        if writer.cut:
+            writer.written["cut"] = writer.cut
+        return writer.written
+
+    def _texts(self) -> dict[str, str]:
+        refused = self.refused
+        return {
+            "time": _instant(self.time),
+            "kind": Kind.RELOAD.value,
+            "reason": "" if refused is None else refused.reason.code,
+            "outcome": (Outcome.COMPLETED if refused is None else Outcome.REFUSED).value,
+            "error": "" if refused is None else refused.detail,
         }
 
 

@@ -32,7 +32,7 @@ async def asked(config: AdminConfig) -> Finding:
         return _unanswered(url, failed)
     reasons = answer.get("reasons")
     if answer.get("ready") is True and reasons == []:
-        return ok(Check.AGENT, f"The running agent says that it is ready ({url}).")
+        return _ready(url, answer.get("warnings"))
     if answer.get("ready") is False and isinstance(reasons, list):
         return _not_ready(url, [_spelled(reason) for reason in reasons])
     return _stranger(url)
@@ -64,6 +64,16 @@ def _spelled(reason: object) -> str:
     if not isinstance(reason, dict):
         return "an unreadable reason"
     return f"{reason.get('code')}: {reason.get('detail')}"
+
+
+def _ready(url: str, warnings: object) -> Finding:
+    if not isinstance(warnings, list) or not warnings:
+        return ok(Check.AGENT, f"The running agent says that it is ready ({url}).")
+    return warning(
+        Check.AGENT,
+        f"The running agent is ready, and warns ({url}): {'; '.join(map(_spelled, warnings))}",
+        "It goes on as before; restarted, it would not start. Correct the file that is named.",
+    )
 
 
 def _not_ready(url: str, reasons: list[str]) -> Finding:

@@ -54,7 +54,7 @@ async def test_it_starts_before_its_source_and_says_that_it_cannot_reach_it(fold
         assert (await admin.ask("/healthz"))[0] == 200
         async with FakeWorkloadApi(folder / "api.sock") as api:
             api.push(message([svid_part(ca, PATH)]))
-            assert await admin.until() == {"ready": True, "reasons": []}
+            assert await admin.until() == {"ready": True, "reasons": [], "warnings": []}
             assert (await admin.readiness())[0] == 200
             assert (await admin.metrics())["spiffe_mcp_identity_source_reconnects_total"] == 1
 

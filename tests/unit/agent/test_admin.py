@@ -5,6 +5,7 @@ import json
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from typing import NamedTuple
 
 import pytest
 from prometheus_client import CollectorRegistry, Gauge
@@ -18,20 +19,34 @@ from tests.fakes.admin import Admin
 LOOPBACK = AdminConfig(Address("127.0.0.1", 0))
 ON_NETWORK = AdminConfig(Address("127.0.0.1", 0), on_network=True)
 PATHS = ("/healthz", "/readyz", "/metrics")
+WAITS = Refused(Reason.POLICY_INVALID, "p.rego: line 1")
+WARNINGS = [{"code": "policy.invalid", "detail": WAITS.detail}]
 EXPIRED = Refused(Reason.SVID_EXPIRED, "spiffe://mesh.test/w, an hour ago")
+
+
+class Said(NamedTuple):
+    """A readiness: this, and a warning."""
+
+    found: tuple[Refused, ...]
+
+    def reasons(self) -> tuple[Refused, ...]:
+        return self.found
+
+    def warnings(self) -> tuple[Refused, ...]:
+        return (WAITS,)
 
 
 @asynccontextmanager
 async def endpoint(*reasons: Refused, config: AdminConfig = LOOPBACK) -> AsyncIterator[Admin]:
     registry = CollectorRegistry()
     Gauge("answers", "All of them.", registry=registry).set(42)
-    async with admin.serving(config, lambda: reasons, registry) as bound:
+    async with admin.serving(config, Said(reasons), registry) as bound:
         yield Admin(f"http://{bound}")
 
 
-async def test_readiness_without_a_reason_is_200() -> None:
+async def test_readiness_without_a_reason_is_200_whatever_there_is_to_warn_of() -> None:
     async with endpoint() as asked:
-        assert await asked.readiness() == (200, {"ready": True, "reasons": []})
+        assert await asked.readiness() == (200, {"ready": True, "reasons": [], "warnings": WARNINGS})
 
 
 async def test_readiness_with_reasons_is_503_and_has_them_all() -> None:
@@ -45,6 +60,7 @@ async def test_readiness_with_reasons_is_503_and_has_them_all() -> None:
             {"code": "identity.svid_expired", "detail": EXPIRED.detail},
             {"code": "audit.unavailable", "detail": full.detail},
         ],
+        "warnings": WARNINGS,
     }
 
 
@@ -149,6 +165,6 @@ async def test_an_address_that_is_taken_is_said() -> None:
     async with endpoint() as asked:
         taken = AdminConfig(Address.parse(asked.url.removeprefix("http://")))
         with pytest.raises(Refused) as refused:
-            async with admin.serving(taken, tuple, CollectorRegistry()):
+            async with admin.serving(taken, Said(()), CollectorRegistry()):
                 pass
     assert refused.value.reason is Reason.LISTEN_FAILED

@@ -1,12 +1,13 @@
 """Gauges move by themselves, and show those most in need where not all fit."""
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from spiffe_mcp.agent import gauges
 from spiffe_mcp.agent.gauges import Gauges
+from spiffe_mcp.agent.metrics import InForce
 from spiffe_mcp.identity import SpiffeId
 from spiffe_mcp.identity.state import IdentityState
 from tests.fakes.mini_ca import BACKDATED, HOUR, MiniCa
@@ -19,13 +20,17 @@ EXPIRY, AGE, AUTHORITIES = (
 )
 
 
+IN_FORCE = InForce(datetime(2026, 1, 1, tzinfo=UTC), is_newest=False)
+
+
 def gauges_of(
     *states: IdentityState,
     clock: SetClock | None = None,
     updated: Mapping[SpiffeId, datetime] | None = None,
     ready: bool = True,
 ) -> Gauges:
-    return Gauges(clock or SetClock(), lambda: states, updated or {}, lambda: 7, lambda: ready)
+    clock = clock or SetClock()
+    return Gauges(clock, lambda: states, updated or {}, lambda: 7, lambda: ready, lambda: IN_FORCE)
 
 
 def test_seconds_to_expiry_are_those_of_the_scrape_and_go_below_0() -> None:
@@ -77,3 +82,8 @@ def test_readiness_and_connections_are_asked_for() -> None:
     assert sample(gauges_of(ready=True), "spiffe_mcp_ready") == 1
     assert sample(gauges_of(ready=False), "spiffe_mcp_ready") == 0
     assert sample(gauges_of(), "spiffe_mcp_connections") == 7
+
+
+def test_the_configuration_that_is_in_force_shows_its_age_and_whether_another_waits() -> None:
+    assert sample(gauges_of(), "spiffe_mcp_last_reload_successful") == 0
+    assert sample(gauges_of(), "spiffe_mcp_last_reload_success_timestamp_seconds") == 1767225600

@@ -6,7 +6,7 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
 from spiffe_mcp.agent import metrics
-from spiffe_mcp.agent.metrics import Metrics
+from spiffe_mcp.agent.metrics import InForce, Metrics
 from spiffe_mcp.audit import AuditRecord, Kind, Outcome, Ruling, Side, Verdict
 from spiffe_mcp.errors import Reason, Refused
 from spiffe_mcp.identity.sources.events import Denied, Disconnected, Reconnected, Rejected, Updated
@@ -124,3 +124,15 @@ def test_no_label_and_no_help_holds_what_a_peer_or_a_source_said(counted: Metric
     registry = CollectorRegistry()
     registry.register(counted)
     assert b"SAID" not in generate_latest(registry)
+
+
+def test_a_reload_is_counted_and_one_that_was_refused_leaves_the_last_good_one() -> None:
+    clock = SetClock()
+    counted, started = Metrics(clock), clock()
+    clock.time += timedelta(minutes=1)
+    counted.reloaded(Refused(Reason.POLICY_INVALID))
+    assert counted.in_force == InForce(started, is_newest=False)
+    counted.reloaded(None)
+    assert counted.in_force == InForce(clock(), is_newest=True)
+    assert sample(counted, "spiffe_mcp_reloads_total", result="refused") == 1
+    assert sample(counted, "spiffe_mcp_reloads_total", result="applied") == 1

@@ -1,14 +1,14 @@
 """The configuration is read again when asked, or when a file changed: put in force whole, or not at all."""
 
 import asyncio
-from collections.abc import Coroutine, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 import pytest
 
 from spiffe_mcp.agent.config import AgentConfig, load
-from spiffe_mcp.agent.reload import Reload, check_changeable
+from spiffe_mcp.agent.reload import Outcome, Reload, check_changeable
 from spiffe_mcp.errors import Reason, Refused
 
 FILE = """\
@@ -50,16 +50,20 @@ class Running:
     def __init__(self) -> None:
         self.configs: list[AgentConfig] = []
         self.results: list[Reason | None] = []
+        self.changed: list[set[str]] = []
         self.refuses: Refused | None = None
+        self.meanwhile: Callable[[], object] = lambda: None
         self.told = asyncio.Event()
 
-    def replace(self, anew: AgentConfig) -> None:
+    def prepared(self, anew: AgentConfig) -> Callable[[], None]:
+        self.meanwhile()
         if self.refuses is not None:
             raise self.refuses
-        self.configs.append(anew)
+        return lambda: self.configs.append(anew)
 
-    def reloaded(self, refused: Refused | None) -> None:
-        self.results.append(None if refused is None else refused.reason)
+    def reloaded(self, outcome: Outcome) -> None:
+        self.results.append(None if outcome.refused is None else outcome.refused.reason)
+        self.changed.append({Path(file).name for file in outcome.changed})
         self.told.set()
 
 
@@ -116,6 +120,47 @@ def test_what_the_agent_refuses_is_told_and_the_next_file_is_held_against_what_i
     assert running.results == [Reason.POLICY_INVALID]
     assert "policy.invalid: p.rego: line 1; what is in force stays so" in caplog.text
     assert file.with_name("m.json") in set(reload.files())
+
+
+def test_what_has_changed_is_told_by_name_until_it_is_in_force(file: Path) -> None:
+    file.with_name("t.json").write_text("1")
+    reload, running = reload_of(file)
+    reload()
+    file.with_name("t.json").write_text("2")
+    changed(file, "sub: alice", "sub: bob")
+    running.refuses = Refused(Reason.POLICY_INVALID)
+    reload()
+    running.refuses = None
+    reload()
+    reload()
+    assert running.changed == [set(), {"agent.yaml", "t.json"}, {"agent.yaml", "t.json"}, set()]
+
+
+def test_what_changes_while_it_is_read_is_of_no_one_moment_and_not_put_in_force(file: Path) -> None:
+    """A ConfigMap that is turned in the middle: half of it would be the old, half the new."""
+    reload, running = reload_of(file)
+    running.meanwhile = lambda: file.with_name("m.json").write_text("another")
+    reload()
+    assert (running.configs, running.results) == ([], [Reason.RELOAD_FILES_CHANGING])
+    running.meanwhile = lambda: None
+    reload()
+    assert running.results[1:] == [None]
+
+
+def test_several_processes_prepare_and_then_all_commit_or_none_does(file: Path) -> None:
+    both = [reload_of(file), reload_of(file)]
+    anew = changed(file, "sub: alice", "sub: bob")
+    one, other = (reload.prepare() for reload, _ in both)
+    assert one.contents == other.contents
+    assert [running.configs for _, running in both] == [[], []]
+    for (reload, running), prepared in zip(both, (one, other), strict=True):
+        reload.commit(prepared)
+        assert (running.configs, running.results) == ([anew], [None])
+    changed(file, "sub: alice", "sub: carol")
+    reload, running = both[0]
+    reload.prepare()
+    reload.refuse(Refused(Reason.POLICY_INVALID, "another of the processes"))
+    assert (running.configs, running.results) == ([anew], [None, Reason.POLICY_INVALID])
 
 
 def test_an_agent_that_is_still_starting_says_so(file: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -190,11 +235,46 @@ def test_every_file_that_is_read_again_is_watched(file: Path) -> None:
     assert names == {"agent.yaml", "t.json", "a.rego", "b.rego", "d.json", "m.json", "ca.pem"}
 
 
-async def test_a_file_that_changes_is_read(file: Path) -> None:
+@asynccontextmanager
+async def watched(file: Path) -> AsyncIterator[tuple[Running, Callable[[], Coroutine[object, object, None]]]]:
+    """A reload that watches its files, and what waits until it has read them once more."""
     reload, running = reload_of(file)
-    with in_the_background(reload.run(), reload.watch(interval=0)):
-        for _ in range(3):
-            await asyncio.sleep(0)  # the watch has looked
-        anew = changed(file, "a.test/planner", "a.test/reviewer")
+
+    async def read() -> None:
         await running.told.wait()
-    assert running.configs == [anew]
+        running.told.clear()
+        for _ in range(20):  # looks, of which none finds a change
+            await asyncio.sleep(0)
+        assert not running.told.is_set()
+
+    with in_the_background(reload.run(), reload.watch(interval=0)):
+        yield running, read
+
+
+async def test_a_file_that_changes_is_read_once(file: Path) -> None:
+    async with watched(file) as (running, read):
+        anew = changed(file, "a.test/planner", "a.test/reviewer")
+        await read()
+        assert running.configs == [anew]
+
+
+async def test_a_file_that_a_refused_configuration_names_is_watched_too(file: Path) -> None:
+    """Whoever adds a policy that is wrong corrects it in that file."""
+    async with watched(file) as (running, read):
+        running.refuses = Refused(Reason.POLICY_INVALID)
+        anew = changed(file, "manifest: m.json", "manifest: n.json")
+        await read()
+        running.refuses = None
+        file.with_name("n.json").write_text("corrected")
+        await read()
+        assert (running.configs, running.results) == ([anew], [Reason.POLICY_INVALID, None])
+
+
+async def test_files_that_are_named_only_now_are_no_change_by_themselves(file: Path) -> None:
+    async with watched(file) as (running, read):
+        file.with_name("n.json").write_text("before")
+        changed(file, "manifest: m.json", "manifest: n.json")
+        await read()
+        file.with_name("n.json").write_text("after it was read")
+        await read()
+        assert running.changed == [{"agent.yaml", "n.json"}, {"n.json"}]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from spiffe_mcp.agent.watch import changes, look
+from spiffe_mcp.agent.watch import Look, look, settled
 
 
 def in_place(file: Path) -> None:
@@ -49,98 +49,69 @@ def test_a_link_that_is_turned_to_another_folder_is_a_change(tmp_path: Path) -> 
     assert look([tmp_path / "policy.rego"]) != before
 
 
-def content(file: Path) -> str:
-    return file.read_text() if file.exists() else "gone"
-
-
-async def told(found: AsyncIterator[None]) -> None:
-    await anext(found)
-
-
 class Looks:
-    """The looks that the watch takes."""
+    """The looks that the watch takes, and what it said."""
 
     def __init__(self, *files: Path) -> None:
-        self._files = files
-        self.taken = 0
-        self.event = asyncio.Event()
+        self.files = list(files)
+        self.said: list[Look] = []
+        self._taken = 0
+        self._event = asyncio.Event()
 
-    def __call__(self) -> tuple[Path, ...]:
-        self.taken += 1
-        self.event.set()
-        return self._files
+    def __call__(self) -> list[Path]:
+        self._taken += 1
+        self._event.set()
+        return self.files
+
+    async def watch(self) -> None:
+        async for seen in settled(self, interval=0):
+            self.said.append(seen)
 
     async def some(self, count: int) -> None:
-        until = self.taken + count
-        while self.taken < until:
-            self.event.clear()
-            await self.event.wait()
+        until = self._taken + count
+        while self._taken < until:
+            self._event.clear()
+            await self._event.wait()
 
 
 @asynccontextmanager
-async def watched(file: Path) -> AsyncIterator[tuple[Looks, list[str]]]:
-    looks, seen = Looks(file), list[str]()
-
-    async def watch() -> None:
-        async for _ in changes(looks, interval=0):
-            seen.append(content(file))
-
+async def watched(*files: Path) -> AsyncIterator[Looks]:
+    looks = Looks(*files)
     async with asyncio.TaskGroup() as tasks:
-        watching = tasks.create_task(watch())
+        watching = tasks.create_task(looks.watch())
         await looks.some(2)
-        yield looks, seen
+        yield looks
         watching.cancel()
 
 
-async def test_a_change_is_told_once(tmp_path: Path) -> None:
+async def test_what_stays_is_said_again_and_again(tmp_path: Path) -> None:
     file = tmp_path / "policy.rego"
     file.write_text("one")
-    async with watched(file) as (looks, seen):
-        assert seen == []
-        file.write_text("two!")
-        await looks.some(8)
-        assert seen == ["two!"]
+    async with watched(file) as looks:
+        await looks.some(3)
+        assert len(looks.said) > 1
+        assert all(seen == look([file]) for seen in looks.said)
         file.unlink()
-        await looks.some(8)
-        assert seen == ["two!", "gone"]
+        await looks.some(3)
+        assert looks.said[-1] == {file: None}
 
 
 async def test_a_file_that_is_still_being_written_is_left_to_be_finished(tmp_path: Path) -> None:
     file = tmp_path / "policy.rego"
     file.write_text("")
-    async with watched(file) as (looks, seen):
+    async with watched(file) as looks:
+        before = look([file])
         for size in range(1, 20):
             file.write_text("x" * size)
             await looks.some(1)  # another look, another file
-        assert seen == []
-        await looks.some(8)
-        assert seen == ["x" * 19]
+        assert all(seen == before for seen in looks.said)
+        await looks.some(3)
+        assert looks.said[-1] == look([file])
 
 
-async def test_a_change_during_the_reading_is_another_change(tmp_path: Path) -> None:
-    file = tmp_path / "policy.rego"
-    file.write_text("one")
-    found = changes(lambda: [file], interval=0)
-    reading = asyncio.get_running_loop().create_task(told(found))
-    await asyncio.sleep(0)
-    file.write_text("two!")
-    await reading
-    file.write_text("three")
-    await anext(found)
-
-
-async def test_files_that_are_named_only_now_are_no_change_by_themselves(tmp_path: Path) -> None:
-    files = [tmp_path / "one"]
-    found = changes(lambda: files, interval=0)
-    reading = asyncio.get_running_loop().create_task(told(found))
-    await asyncio.sleep(0)
-    files[0].write_text("changed")
-    await reading
-    files.append(tmp_path / "two")
-    files[1].write_text("new")
-    again = asyncio.get_running_loop().create_task(told(found))
-    for _ in range(8):
-        await asyncio.sleep(0)
-    assert not again.done()
-    files[1].write_text("newer")
-    await again
+async def test_files_are_asked_for_anew_at_each_look(tmp_path: Path) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    async with watched(one) as looks:
+        looks.files.append(two)
+        await looks.some(3)
+        assert looks.said[-1] == {one: None, two: None}

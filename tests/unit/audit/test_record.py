@@ -15,11 +15,13 @@ from spiffe_mcp.audit.record import (
     Kind,
     Outcome,
     Parameters,
+    ReloadRecord,
     Ruling,
     Side,
     Target,
     Verdict,
 )
+from spiffe_mcp.errors import Reason, Refused
 from spiffe_mcp.strict_json import JsonObject
 
 NOW = datetime(2026, 11, 23, 6, 30, 0, 123456, tzinfo=UTC)
@@ -182,3 +184,27 @@ def test_a_naive_time_is_a_programming_error() -> None:
     """It would not say when."""
     with pytest.raises(ValueError, match="not aware"):
         AuditRecord(time=NOW.replace(tzinfo=None), exchange="e", side=Side.EGRESS, outcome=Outcome.ERROR)
+
+
+def test_a_reload_is_recorded_with_what_changed_and_why_it_was_refused() -> None:
+    refused = Refused(Reason.POLICY_INVALID, "p.rego: line 1")
+    record = ReloadRecord(NOW, {"/p.rego": "sha256:00", "/gone": ""}, refused)
+    assert record.document() == {
+        "time": "2026-11-23T06:30:00.123Z",
+        "kind": "reload",
+        "outcome": "refused",
+        "reason": "policy.invalid",
+        "error": "p.rego: line 1",
+        "changed": {"/p.rego": "sha256:00", "/gone": ""},
+    }
+    applied = ReloadRecord(NOW, {})
+    assert applied.document() == {
+        "time": "2026-11-23T06:30:00.123Z",
+        "kind": "reload",
+        "outcome": "completed",
+    }
+
+
+def test_a_reload_of_very_many_files_says_how_many_are_left_out() -> None:
+    document = ReloadRecord(NOW, {f"/{number}": "" for number in range(100)}).document()
+    assert document["cut"] == 36

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import NamedTuple
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -18,9 +19,24 @@ from spiffe_mcp.mesh.addresses import Address
 ANYWHERE = AdminConfig(Address("127.0.0.1", 0))
 
 
+class Said(NamedTuple):
+    """What an agent says of itself."""
+
+    keeps_from_serving: tuple[Refused, ...]
+    warns_of: tuple[Refused, ...]
+
+    def reasons(self) -> tuple[Refused, ...]:
+        return self.keeps_from_serving
+
+    def warnings(self) -> tuple[Refused, ...]:
+        return self.warns_of
+
+
 @asynccontextmanager
-async def an_agent(*reasons: Refused, config: AdminConfig = ANYWHERE) -> AsyncIterator[AdminConfig]:
-    async with admin.serving(config, lambda: reasons, CollectorRegistry()) as bound:
+async def an_agent(
+    *reasons: Refused, config: AdminConfig = ANYWHERE, warnings: tuple[Refused, ...] = ()
+) -> AsyncIterator[AdminConfig]:
+    async with admin.serving(config, Said(reasons, warnings), CollectorRegistry()) as bound:
         yield AdminConfig(bound, on_network=config.on_network)
 
 
@@ -54,6 +70,11 @@ def told(found: Finding, severity: Severity, *words: str) -> None:
 async def test_an_agent_that_is_ready() -> None:
     async with an_agent() as config:
         told(await asked(config), Severity.OK, "says that it is ready")
+
+
+async def test_an_agent_that_is_ready_and_warns_is_quoted() -> None:
+    async with an_agent(warnings=(Refused(Reason.POLICY_INVALID, "p.rego: line 1"),)) as config:
+        told(await asked(config), Severity.WARNING, "policy.invalid: p.rego: line 1", "would not start")
 
 
 async def test_an_agent_that_is_not_is_quoted() -> None:
