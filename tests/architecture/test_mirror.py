@@ -15,7 +15,6 @@ EXCEPTIONS = {
     "agent/sides.py": "wiring; run by every scenario in tests/integration",
     "agent/readiness.py": "seen through a running agent: tests/integration/test_readiness.py",
     "cli/agent.py": "wiring; tests/unit/cli/test_main.py and tests/integration start it",
-    "cli/clock.py": "one line that reads the clock",
     "cli/connect.py": "a command: tests/integration/test_a_command_joins_the_mesh.py starts it",
     "cli/demo.py": "wiring; the demo proves itself and says so by its exit code",
     "cli/dev.py": "wiring; tests/integration/test_the_demo_proves_itself.py starts it",
