@@ -115,6 +115,15 @@ class Section:
             for index, item in enumerate(self._sequence(key))
         )
 
+    def value_or_values(self, key: str, parse: Callable[[str], T], expected: str) -> tuple[T, ...]:
+        """As `values`, of which one may stand alone without a list; at least one."""
+        if isinstance(self._find(key), yaml.SequenceNode):
+            found = self.values(key, parse, expected)
+            if found:
+                return found
+            self._place.refuse(f"'{key}' is empty; expected {expected}")
+        return (self.value(key, parse, expected),)
+
     def integer(self, key: str, default: int | None = None, *, least: int = 0) -> int:
         """A whole number of at least `least`."""
 

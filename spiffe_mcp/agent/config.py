@@ -27,6 +27,7 @@ from spiffe_mcp.mesh.targets import HttpUpstream, Target, Trust, parse_target
 
 MAX_RECHECK: Final = 3600  # seconds for which what a server lists may go unseen
 LONGEST_LIFETIME: Final = 86_400  # seconds
+MOST_ADDRESSES: Final = 16  # of one server
 LONGEST_DRAIN: Final = 3600  # seconds
 DRAIN: Final = timedelta(seconds=20)  # less than the 30 s after which Kubernetes kills
 OWNER_ONLY: Final = 0o600  # the file mode is the guard
@@ -159,9 +160,18 @@ def _egress_route(section: Section) -> EgressRoute:
     return EgressRoute(
         name=section.value("name", ServerName, "a DNS label"),
         server=section.value("spiffe_id", IdPattern.parse, _PATTERN),
-        address=section.value("address", Address.parse, "host:port"),
+        addresses=_addresses(section),
         minimum_era=_minimum_era(section),
     )
+
+
+def _addresses(section: Section) -> tuple[Address, ...]:
+    addresses = section.value_or_values("address", Address.parse, "host:port")
+    if len(addresses) > MOST_ADDRESSES:  # a call may try them all
+        section.refuse(f"more than {MOST_ADDRESSES} addresses")
+    if len(set(addresses)) < len(addresses):
+        section.refuse("an address stands here twice")
+    return addresses
 
 
 def _user(section: Section) -> User:

@@ -58,7 +58,7 @@ def of_config(
         return None, _invalid(refused)
     # A node's hops are its workloads', with identities that the agent's own could not stand in for.
     routes = config.egress.servers if config.egress and config.identity.workloads is None else ()
-    configured = tuple(Target(route.address, route.server) for route in routes)
+    configured = tuple(Target(address, route.server) for route in routes for address in route.addresses)
     found = Patient(socket or config.identity.socket, config.identity.wanted, (*configured, *peers), config)
     return found, _loaded(path, config, now)
 

@@ -121,7 +121,9 @@ class RefusedCaller:
 
     async def lease(self, destination: Destination, snapshot: Snapshot) -> Hop:
         """None either: a snapshot that it has is another's."""
-        raise RuntimeError(f"{snapshot.spiffe_id} was to call {destination.address} for nobody")
+        raise RuntimeError(
+            f"{snapshot.spiffe_id} was to call {', '.join(map(str, destination.addresses))} for nobody"
+        )
 
 
 class _AttestedConnection(asyncio.Protocol):

@@ -19,6 +19,7 @@ from spiffe_mcp.http import Request
 from spiffe_mcp.identity import AllowedIds, SpiffeId
 from spiffe_mcp.mcp import Era, versions_from
 from spiffe_mcp.mesh import headers
+from spiffe_mcp.mesh.addresses import Address
 from spiffe_mcp.mesh.hop_binding import hop_binding
 from spiffe_mcp.mesh.reading import Asked, check_method, read_body
 from spiffe_mcp.mesh.routes import EgressRoute
@@ -35,6 +36,14 @@ class OutboundCall(metaclass=GrantedOnly):
     snapshot: Snapshot
     request: Request
     txn: str
+
+
+@dataclass(frozen=True, slots=True)
+class Proved:
+    """Who has proved to stand at the other end of a hop, and where that is."""
+
+    server: SpiffeId
+    address: Address
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +69,7 @@ def admit(
     asked: Asked,
     *,
     route: EgressRoute,
-    server: SpiffeId,
+    proved: Proved,
     user: User,
     snapshot: Snapshot,
     ids: ExchangeIds,
@@ -68,23 +77,25 @@ def admit(
 ) -> OutboundCall:
     """Steps 1 and 3 to 6 for a request that was read; raises `Refused`.
 
-    `server` is who stands at the other end of the hop. Nothing has been said to it yet.
+    `proved` is who stands at the other end of the hop. Nothing has been said to it yet.
     """
     # (1) One workload, one SVID: this identity is the caller's, and of nobody else.
     caller = snapshot.valid_at(now).spiffe_id
     # (4) Listed headers pass, and nothing else.
-    bare = headers.forwarded(request, str(route.address).encode(), route.name.path)
+    bare = headers.forwarded(request, str(proved.address).encode(), route.name.path)
     # (3) and (5): for this user, by this SVID, to that server, with this request. The list may have become
     # shorter since the handshake.
-    AllowedIds((route.server,)).authorize(server)
+    AllowedIds((route.server,)).authorize(proved.server)
     context = mint(
         Delegation(user=user, caller=caller, scope=(), txn=ids.txn),
         signer=snapshot.signer,
-        audience=server,
+        audience=proved.server,
         binding=hop_binding(bare, asked),
         jti=ids.jti,
         now=now,
     )
     # (6) Sent with exactly one context, ours.
     signed = replace(bare, headers=(*bare.headers, (headers.USER_CONTEXT, context.encode())))
-    return OutboundCall.granted(route=route, server=server, snapshot=snapshot, request=signed, txn=ids.txn)
+    return OutboundCall.granted(
+        route=route, server=proved.server, snapshot=snapshot, request=signed, txn=ids.txn
+    )

@@ -17,7 +17,7 @@ from spiffe_mcp.identity import AllowedIds
 from spiffe_mcp.mesh import egress, recording, relay
 from spiffe_mcp.mesh.authorized import Authorized
 from spiffe_mcp.mesh.callers import LocalCaller
-from spiffe_mcp.mesh.egress import ExchangeIds
+from spiffe_mcp.mesh.egress import ExchangeIds, Proved
 from spiffe_mcp.mesh.exchange import Surroundings
 from spiffe_mcp.mesh.hops import Destination
 from spiffe_mcp.mesh.interruption import Interruption
@@ -41,7 +41,7 @@ class _Server:
     def of(cls, route: EgressRoute) -> Self:
         """As the configuration says it at the start."""
         authorized = Authorized(AllowedIds((route.server,)))
-        return cls(route, authorized, Destination(route.address, authorized))
+        return cls(route, authorized, Destination(route.addresses, authorized))
 
 
 def _replaced(known: _Server | None, route: EgressRoute) -> _Server:
@@ -49,7 +49,7 @@ def _replaced(known: _Server | None, route: EgressRoute) -> _Server:
     if known is None:
         return _Server.of(route)
     known.authorized.allowed = AllowedIds((route.server,))
-    return _Server(route, known.authorized, Destination(route.address, known.authorized))
+    return _Server(route, known.authorized, Destination(route.addresses, known.authorized))
 
 
 class EgressListener:
@@ -130,7 +130,7 @@ class _CallerService:
                     request,
                     asked,
                     route=server.route,
-                    server=hop.server,
+                    proved=Proved(hop.server, hop.address),
                     user=user,
                     snapshot=snapshot,
                     ids=_fresh_ids(),

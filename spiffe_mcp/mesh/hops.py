@@ -1,4 +1,4 @@
-"""Hops: pooled mutual-TLS connections, one pool for each (local SVID, server's name).
+"""Hops: pooled mutual-TLS connections, one pool for each (local SVID, server's address and name).
 
 A pooled connection has proved which server it leads to, with which SVID of ours. A hop is leased first, so
 that the call can be signed for the very server at its other end; only a call that names that server, and was
@@ -9,6 +9,7 @@ end in their own time, new ones handshake anew.
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
+from random import random
 from types import TracebackType
 from typing import Self
 
@@ -21,6 +22,7 @@ from spiffe_mcp.identity import SpiffeId
 from spiffe_mcp.mesh.addresses import Address
 from spiffe_mcp.mesh.capacity import IDLE
 from spiffe_mcp.mesh.egress import OutboundCall
+from spiffe_mcp.mesh.ejections import Ejections
 from spiffe_mcp.mesh.live import LiveConnections
 from spiffe_mcp.mesh.observer import Observer
 from spiffe_mcp.mesh.snapshot import Snapshot
@@ -30,7 +32,15 @@ from spiffe_mcp.tls import Authorization, Peer, TlsIdentity, TlsProtocol
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """Where a hop leads: an address, and who may answer there."""
+    """Where a hop leads: addresses, the preferred one first, and who may answer there."""
+
+    addresses: tuple[Address, ...]
+    allowed: Authorization
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """One address. Who is somebody else to one server may be the right one to another."""
 
     address: Address
     allowed: Authorization
@@ -39,31 +49,56 @@ class Destination:
 @dataclass(frozen=True, slots=True)
 class _Key:
     local: TlsIdentity
-    destination: Destination
+    place: _Place
 
 
 class Hops:
     """All pools of one egress."""
 
     def __init__(
-        self, live: LiveConnections, observer: Observer, idle: int = IDLE, room: IdleRoom | None = None
+        self,
+        live: LiveConnections,
+        observer: Observer,
+        idle: int = IDLE,
+        room: IdleRoom | None = None,
+        jitter: Callable[[], float] = random,
     ) -> None:
         self._live = live
         self._observer = observer
         self._idle = idle  # hops that are kept in each pool
         self._room = room  # and in all pools together, also those of other workloads
         self._pools: dict[_Key, HttpClient] = {}
+        self._ejections: Ejections[_Place] = Ejections()
+        self._jitter = jitter  # from 0 to 1: agents do not come back to a server all at once
 
     async def lease(self, destination: Destination, snapshot: Snapshot) -> "Hop":
-        """A hop, its server proved and nothing said on it; raises `Refused` with why it could not be made."""
-        key = _Key(snapshot.tls, destination)
+        """A hop, its server proved and nothing said on it; raises `Refused` with why it could not be made.
+
+        Each address is tried at most once, and only while nothing was said anywhere: no call was signed yet,
+        so none is signed or sent twice. Where all fail, the refusal is that of the address tried first.
+        """
+        places = tuple(_Place(address, destination.allowed) for address in destination.addresses)
+        clock, first = asyncio.get_running_loop().time, None
+        for place in self._ejections.order(places, clock()):
+            try:
+                hop = await self._lease_at(place, snapshot)
+            except Refused as refused:  # it is not there, or somebody else is
+                self._ejections.failed(place, clock(), self._jitter())
+                first = first or refused
+            else:
+                self._ejections.succeeded(place)
+                return hop
+        raise first or Refused(Reason.UPSTREAM_UNREACHABLE, "no address")
+
+    async def _lease_at(self, place: _Place, snapshot: Snapshot) -> "Hop":
+        key = _Key(snapshot.tls, place)
         pool = self._pools.get(key)
         if pool is None:
             self._retire_others(key.local)
             pool = self._pools[key] = HttpClient(
                 lambda: self._connect(key), max_idle=self._idle, room=self._room
             )
-        return Hop(await pool.lease(), snapshot)
+        return Hop(await pool.lease(), snapshot, place.address)
 
     def close(self) -> None:
         """End all idle connections and keep no new ones."""
@@ -79,7 +114,7 @@ class Hops:
         """A connection whose server has proved to be one of those that are allowed there."""
         loop = asyncio.get_running_loop()
         secured: asyncio.Future[ClientConnection] = loop.create_future()
-        allowed, own = key.destination.allowed, key.local
+        allowed, own = key.place.allowed, key.local
 
         def on_secured(peer: Peer) -> ClientConnection:
             connection = _HopConnection(peer, self._observer)
@@ -99,7 +134,7 @@ class Hops:
             session = own.dial(self._live.verifier(allowed))
             return TlsProtocol(session, on_secured=on_secured, on_refused=on_refused)
 
-        hop = await open_tcp(key.destination.address, protocol)
+        hop = await open_tcp(key.place.address, protocol)
         try:
             return await secured
         except asyncio.CancelledError:
@@ -110,7 +145,8 @@ class Hops:
 class Hop:
     """A leased hop: a context in which at most one call is sent to the server at its other end."""
 
-    def __init__(self, lease: Lease, snapshot: Snapshot) -> None:
+    def __init__(self, lease: Lease, snapshot: Snapshot, address: Address) -> None:
+        self.address = address
         self._lease: Lease | None = lease
         self._snapshot = snapshot
         self._connection = lease.connection

@@ -42,7 +42,7 @@ class EgressRoute:
 
     name: ServerName
     server: IdPattern  # with wildcards for the instances of one server that each have an ID of their own
-    address: Address
+    addresses: tuple[Address, ...]  # at least one; the first is the one that is preferred
     minimum_era: Era = Era.LEGACY
 
 

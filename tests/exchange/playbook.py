@@ -30,7 +30,7 @@ from spiffe_mcp.mesh import egress, ingress, recording
 from spiffe_mcp.mesh.addresses import Address
 from spiffe_mcp.mesh.behind import Behind
 from spiffe_mcp.mesh.declined import Declined
-from spiffe_mcp.mesh.egress import ExchangeIds, OutboundCall
+from spiffe_mcp.mesh.egress import ExchangeIds, OutboundCall, Proved
 from spiffe_mcp.mesh.granted import Permit
 from spiffe_mcp.mesh.memory import Memory, local_tables
 from spiffe_mcp.mesh.routes import EgressRoute, IngressRoute, ServerName
@@ -64,7 +64,7 @@ MANIFEST: Final = verify_manifest(ENVELOPE, publisher.policy(publisher=PUBLISHER
 
 NAME: Final = ServerName("weather")
 EGRESS_ROUTE: Final = EgressRoute(
-    NAME, IdPattern.exactly(publisher.SERVER), Address("node-2.mesh.test", 8443)
+    NAME, IdPattern.exactly(publisher.SERVER), (Address("node-2.mesh.test", 8443),)
 )
 UPSTREAM: Final = HttpUpstream(Address("127.0.0.1", 9000), "/api/mcp")
 INGRESS_ROUTE: Final = IngressRoute(NAME, UPSTREAM, MANIFEST)
@@ -267,7 +267,7 @@ class Egress:
             request,
             call,
             route=self.route,
-            server=self.server,
+            proved=Proved(self.server, EGRESS_ROUTE.addresses[0]),
             user=self.user,
             snapshot=snapshot(self.svid),
             ids=ExchangeIds(txn="txn-1", jti=f"jti-{next(_numbers)}"),

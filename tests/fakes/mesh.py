@@ -162,13 +162,13 @@ class Site:
     def egress_config(
         self,
         workload_api: str,
-        address: str,
+        address: str | list[str],
         identity: SpiffeId = PLANNER,
         server: SpiffeId = SERVER,
         log: str = "",
         listen: str = "127.0.0.1:0",
     ) -> Path:
-        """The configuration file of an egress that `identity` uses to reach `server` at `address`."""
+        """The configuration file of an egress that `identity` uses to reach `server`, here or there."""
         servers = [{"name": "desk", "spiffe_id": str(server), "address": address}]
         egress = {"listen": listen, "user": USER, "servers": servers}
         return self._config(log or _side(identity), workload_api, identity, {"egress": egress}, {})

@@ -131,7 +131,7 @@ async def test_a_handshake_of_an_egress_by_what_the_server_made_of_it(
         hops = Hops(live, watching)
         async with asyncio.TaskGroup() as tasks:
             following = tasks.create_task(snapshots.follow(own.states()))
-            destination = Destination(there.address, AllowedIds.only(SERVER.spiffe_id))
+            destination = Destination((there.address,), AllowedIds.only(SERVER.spiffe_id))
             async with await hops.lease(destination, await snapshots.first()) as hop:
                 assert (len(live), watching.handshakes) == (1, [])
                 connection = hop._connection

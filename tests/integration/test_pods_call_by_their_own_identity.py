@@ -97,7 +97,7 @@ async def server_for(ca: MiniCa, name: str) -> AsyncIterator[RecordingServer]:
 
 def route(ca: MiniCa, name: str, server: RecordingServer) -> EgressRoute:
     pattern = IdPattern.parse(f"spiffe://{ca.trust_domain}/mcp/{name}")
-    return EgressRoute(ServerName(name), pattern, Address("127.0.0.1", server.port))
+    return EgressRoute(ServerName(name), pattern, (Address("127.0.0.1", server.port),))
 
 
 @asynccontextmanager

@@ -135,9 +135,9 @@ def test_every_key_is_read(tmp_path: Path) -> None:
                 EgressRoute(
                     ServerName("bank"),
                     IdPattern.parse("spiffe://b.test/mcp/bank"),
-                    Address("bank.b.test", 8443),
+                    (Address("bank.b.test", 8443),),
                 ),
-                EgressRoute(ServerName("weather"), IdPattern.exactly(weather), Address("::1", 8443)),
+                EgressRoute(ServerName("weather"), IdPattern.exactly(weather), (Address("::1", 8443),)),
             ),
         ),
         ingresses=(
@@ -456,3 +456,30 @@ def test_authorities_for_what_is_not_asked_for_its_name_are_a_mistake(tmp_path: 
     said = f"      upstream: {target}\n      upstream_ca: ca.pem"
     text = FULL.replace("      upstream: http://127.0.0.1:9000/mcp", said)
     assert "'upstream_ca' is for an upstream of https://" in complaint(tmp_path, text)
+
+
+ONE_ADDRESS = "      address: bank.b.test:8443"
+
+
+def with_addresses(*addresses: str) -> str:
+    assert ONE_ADDRESS in FULL
+    return FULL.replace(ONE_ADDRESS, f"      address: [{', '.join(addresses)}]")
+
+
+def test_a_server_may_have_several_addresses_in_an_order(tmp_path: Path) -> None:
+    egress = read(tmp_path, with_addresses("b:2", "a:1")).egress
+    assert egress is not None
+    assert egress.servers[0].addresses == (Address("b", 2), Address("a", 1))
+
+
+@pytest.mark.parametrize(
+    ("addresses", "said"),
+    [
+        ((), "'address' is empty; expected host:port"),
+        (("a:1", "b"), "address[1]: expected host:port, found 'b'"),
+        (("a:1", "a:1"), "an address stands here twice"),
+        (tuple(f"a:{port}" for port in range(1, 18)), "more than 16 addresses"),
+    ],
+)
+def test_a_list_of_addresses_says_something(tmp_path: Path, addresses: tuple[str, ...], said: str) -> None:
+    assert said in complaint(tmp_path, with_addresses(*addresses))

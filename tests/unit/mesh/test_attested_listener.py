@@ -245,6 +245,6 @@ async def test_a_refused_caller_leases_no_hop(tmp_path: Path, child: subprocess.
         workload = on.workloads.of(on.attest())
         on.sources[0].feed.publish(STATE)
         caller = RefusedCaller(Caller(), Refused(Reason.WORKLOAD_EXITED))
-        destination = Destination(EGRESS_ROUTE.address, AllowedIds(()))
+        destination = Destination(EGRESS_ROUTE.addresses, AllowedIds(()))
         with pytest.raises(RuntimeError):
             await caller.lease(destination, await workload.snapshot())

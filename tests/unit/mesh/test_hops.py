@@ -1,7 +1,7 @@
 """A call leaves on a hop whose server has proved to be the one it is for, with the SVID it was signed by."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -12,12 +12,12 @@ import pytest
 
 from spiffe_mcp.audit import Side
 from spiffe_mcp.errors import Reason, Refused
-from spiffe_mcp.http import HttpServer, Limits, Reply, Request, ResponseHead
+from spiffe_mcp.http import HttpServer, Limits, Reply, Request, Response, ResponseHead
 from spiffe_mcp.identity import AllowedIds, BundleSet, IdPattern, SpiffeId, X509Svid
 from spiffe_mcp.identity.state import IdentityState
 from spiffe_mcp.mesh import egress
 from spiffe_mcp.mesh.addresses import Address
-from spiffe_mcp.mesh.egress import ExchangeIds, OutboundCall
+from spiffe_mcp.mesh.egress import ExchangeIds, OutboundCall, Proved
 from spiffe_mcp.mesh.hops import Destination, Hop, Hops
 from spiffe_mcp.mesh.identity import Snapshots
 from spiffe_mcp.mesh.listen import listening
@@ -110,7 +110,7 @@ class Dialling:
     told: Told
 
     async def hop(self, server: Server, by: Snapshot, to: str = str(WEATHER)) -> Hop:
-        return await self.hops.lease(Destination(server.address, allowed(to)), by)
+        return await self.hops.lease(Destination((server.address,), allowed(to)), by)
 
     async def sent(self, server: Server, by: Snapshot, to: str = str(WEATHER)) -> bytes:
         """The answer to one call."""
@@ -130,7 +130,7 @@ def allowed(pattern: str) -> AllowedIds:
 async def dialling() -> AsyncIterator[Dialling]:
     told = Told()
     live = await watching(ca(), told)
-    hops = Hops(live, told)
+    hops = Hops(live, told, jitter=lambda: 1.0)
     try:
         yield Dialling(hops, live, told)
     finally:
@@ -155,8 +155,8 @@ def outbound(server: Server, by: Snapshot, to: SpiffeId = WEATHER, pattern: str 
     return egress.admit(
         request,
         egress.read(request),
-        route=EgressRoute(ServerName("weather"), IdPattern.parse(pattern or str(to)), server.address),
-        server=to,
+        route=EgressRoute(ServerName("weather"), IdPattern.parse(pattern or str(to)), (server.address,)),
+        proved=Proved(to, server.address),
         user=ALICE,
         snapshot=by,
         ids=ExchangeIds("t", "j"),
@@ -237,6 +237,81 @@ async def test_a_server_that_is_not_there_is_unreachable() -> None:
         with pytest.raises(Refused) as caught:
             await hops.hop(server, snapshot(ca().issue("/planner")))
         assert caught.value.reason is Reason.UPSTREAM_UNREACHABLE
+
+
+def anywhere(*servers: Server, to: SpiffeId = WEATHER) -> Destination:
+    return Destination(tuple(server.address for server in servers), allowed(str(to)))
+
+
+async def test_the_next_address_is_taken_while_nothing_was_said() -> None:
+    """The server that is gone is left alone for a while: the second call does not knock there again."""
+    planner = snapshot(ca().issue("/planner"))
+    async with serving() as gone:
+        pass
+    async with serving() as server, dialling() as hops:
+        for _ in range(2):
+            async with await hops.hops.lease(anywhere(gone, server), planner) as hop:
+                assert hop.address == server.address
+        assert len(hops.hops._ejections._ejected) == 1
+
+
+async def test_a_preferred_address_is_used_as_long_as_it_answers() -> None:
+    planner = snapshot(ca().issue("/planner"))
+    async with serving() as preferred, serving() as spare, dialling() as hops:
+        for _ in range(3):
+            async with await hops.hops.lease(anywhere(preferred, spare), planner) as hop:
+                assert hop.address == preferred.address
+        assert spare.peers == []
+
+
+async def test_somebody_else_at_one_address_gets_nothing_and_harms_no_other() -> None:
+    planner = snapshot(ca().issue("/planner"))
+    async with serving(BANK) as bank, serving() as weather, dialling() as hops:
+        async with await hops.hops.lease(anywhere(bank, weather), planner) as hop:
+            assert (hop.server, hop.address) == (WEATHER, weather.address)
+        assert hops.told.handshakes == [Reason.ID_NOT_AUTHORIZED]
+        async with await hops.hops.lease(anywhere(bank, weather, to=BANK), planner) as hop:
+            assert hop.address == bank.address  # who asks for the bank finds it
+        assert (bank.requests, weather.requests) == ([], [])
+
+
+async def test_where_all_addresses_fail_the_preferred_one_says_why_and_is_tried_again() -> None:
+    planner = snapshot(ca().issue("/planner"))
+    async with serving() as gone:
+        pass
+    async with serving(BANK) as bank, dialling() as hops:
+        for _ in range(2):
+            with pytest.raises(Refused) as caught:
+                await hops.hops.lease(anywhere(bank, gone), planner)
+            assert caught.value.reason is Reason.ID_NOT_AUTHORIZED
+        assert hops.told.handshakes == [Reason.ID_NOT_AUTHORIZED] * 2
+
+
+async def test_a_call_that_fails_on_its_hop_is_sent_nowhere_else() -> None:
+    """Once a byte went out, nobody knows what the server has done."""
+    planner = snapshot(ca().issue("/planner"))
+    async with serving() as first, serving() as second, dialling() as hops:
+        first.answer.clear()
+        async with (
+            asyncio.TaskGroup() as tasks,
+            await hops.hops.lease(anywhere(first, second), planner) as hop,
+        ):
+            sending = tasks.create_task(outcome(hop.send(outbound(first, planner))))
+            while not first.requests:  # noqa: ASYNC110  the other end of a socket has no event for tests
+                await asyncio.sleep(0)
+            assert isinstance(hop._connection, asyncio.Protocol)
+            hop._connection.abort()
+            assert await sending is Reason.UPSTREAM_BROKEN
+            first.answer.set()
+        assert (len(first.requests), second.requests) == (1, [])
+
+
+async def outcome(sent: Coroutine[Any, Any, Response]) -> Reason | None:
+    try:
+        async with await sent:
+            return None
+    except Refused as refused:
+        return refused.reason
 
 
 class Mute(asyncio.Protocol):
