@@ -124,6 +124,11 @@ class Section:
             self._place.refuse(f"'{key}' is empty; expected {expected}")
         return (self.value(key, parse, expected),)
 
+    def pairs(self, parse: Callable[[str], T], expected: str) -> tuple[tuple[str, T], ...]:
+        """Every key that nobody has asked for yet, with its scalar: where keys are the writer's own."""
+        names = [name for name in self._members if name not in self._known]
+        return tuple((name, self.value(name, parse, expected)) for name in names)
+
     def integer(self, key: str, default: int | None = None, *, least: int = 0) -> int:
         """A whole number of at least `least`."""
 
@@ -171,6 +176,10 @@ class Section:
         if isinstance(self._find(key), yaml.MappingNode):
             return (self.section(key, build),)
         return self.sections(key, build)
+
+    def is_mapping(self, key: str) -> bool:
+        """Whether a mapping stands under `key`: for what can be said in a word, or at length."""
+        return isinstance(self._members.get(key), yaml.MappingNode)
 
     def refuse(self, what: str) -> NoReturn:
         """Refuse the section as a whole, for a rule between its keys."""

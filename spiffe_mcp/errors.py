@@ -137,6 +137,13 @@ class Reason(Enum):
     UPSTREAM_BROKEN = ("upstream.broken", HTTPStatus.SERVICE_UNAVAILABLE)
     UPSTREAM_TIMEOUT = ("upstream.timeout", HTTPStatus.GATEWAY_TIMEOUT)
 
+    # -- stdio: a server's process, which this agent runs ----------------------------------------------------
+    STDIO_NOT_STARTED = ("stdio.not_started", HTTPStatus.SERVICE_UNAVAILABLE)
+    STDIO_ENDED = ("stdio.ended", HTTPStatus.SERVICE_UNAVAILABLE)
+    STDIO_STUCK = ("stdio.stuck", HTTPStatus.SERVICE_UNAVAILABLE)
+    STDIO_UNREAD = ("stdio.unread", HTTPStatus.SERVICE_UNAVAILABLE)
+    STDIO_TOO_MANY = ("stdio.too_many", HTTPStatus.SERVICE_UNAVAILABLE)
+
     # -- JSON ------------------------------------------------------------------------------------------------
     JSON_MALFORMED = ("json.malformed", HTTPStatus.BAD_REQUEST)
     JSON_NOT_UTF8 = ("json.not_utf8", HTTPStatus.BAD_REQUEST)

@@ -17,6 +17,7 @@ from spiffe_mcp.agent.admin_config import AdminConfig
 from spiffe_mcp.agent.config import AgentConfig
 from spiffe_mcp.agent.descriptors import capacity, shape_of
 from spiffe_mcp.agent.identities import own_source, workload_identities
+from spiffe_mcp.agent.programs import bridged
 from spiffe_mcp.agent.registries import Registries
 from spiffe_mcp.agent.reload import Reload
 from spiffe_mcp.agent.running import Running
@@ -62,6 +63,8 @@ async def run(
     """
     snapshots, room = Snapshots(clock), capacity(shape_of(config))
     async with AsyncExitStack() as stack:
+        bridges = await stack.enter_async_context(bridged(config))  # first, so that they end last
+        config = bridges.before(config)
         log = stack.enter_context(AuditLog.open(config.audit.file, fsync=config.audit.fsync))
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
         http = HttpServer(tasks, Limits(connections=room.connections))
@@ -74,7 +77,7 @@ async def run(
         around = Surroundings(
             snapshots, telemetry.log, shown, clock, http, live, observer=seen, capacity=room
         )
-        sides = Sides(stack, tasks, around, registries, workloads)
+        sides = Sides(stack, tasks, around, registries, workloads, bridges)
         stack.push_async_callback(sides.stop_accepting)
         # First, for it tells why the others are not ready.
         told = await stack.enter_async_context(_telling(config.admin, telemetry, registries))

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from enum import Enum
 from pathlib import Path
 from typing import Final, Protocol, TypeVar
 
@@ -23,6 +24,8 @@ from spiffe_mcp.mcp import Era
 from spiffe_mcp.mesh.addresses import Address
 from spiffe_mcp.mesh.live import MAX_LIFETIME
 from spiffe_mcp.mesh.routes import EgressRoute, ServerName
+from spiffe_mcp.mesh.stdio import Processes, Program
+from spiffe_mcp.mesh.stdio.program import MOST
 from spiffe_mcp.mesh.targets import HttpUpstream, Target, Trust, parse_target
 
 MAX_RECHECK: Final = 3600  # seconds for which what a server lists may go unseen
@@ -30,6 +33,7 @@ LONGEST_LIFETIME: Final = 86_400  # seconds
 MOST_ADDRESSES: Final = 16  # of one server
 LONGEST_DRAIN: Final = 3600  # seconds
 DRAIN: Final = timedelta(seconds=20)  # less than the 30 s after which Kubernetes kills
+MOST_PROCESSES: Final = 1024  # of one server, for sessions
 OWNER_ONLY: Final = 0o600  # the file mode is the guard
 EVERYBODY: Final = 0o666  # attestation is the guard: a workload has nothing else to show
 _MODE: Final = re.compile(r"0?6[0246]{2}")
@@ -65,7 +69,7 @@ class ServerConfig:
     """One MCP server behind the ingress."""
 
     name: ServerName
-    upstream: Target
+    upstream: Target | Program
     manifest: Path
     minimum_era: Era = Era.LEGACY
 
@@ -240,12 +244,16 @@ def _server(section: Section) -> ServerConfig:
 
 
 def _minimum_era(section: Section) -> Era:
-    return section.value("minimum_era", Era, " or ".join(f"'{era.value}'" for era in Era), Era.LEGACY)
+    return section.value("minimum_era", Era, _one_of(Era), Era.LEGACY)
 
 
-def _upstream(section: Section) -> Target:
+def _upstream(section: Section) -> Target | Program:
+    if section.is_mapping("upstream"):
+        return section.section("upstream", _program)
     target = section.value(
-        "upstream", parse_target, "http://host:port/path, https://host/path or unix:/path/to.sock:/path"
+        "upstream",
+        parse_target,
+        "http://host:port/path, https://host/path or unix:/path/to.sock:/path",
     )
     ca_file = section.optional_path("upstream_ca")
     if ca_file is None:
@@ -255,10 +263,37 @@ def _upstream(section: Section) -> Target:
     return replace(target, trust=Trust(ca_file))
 
 
+def _program(section: Section) -> Program:
+    command = section.values("stdio", str, "a command, and each of its arguments")
+    try:
+        return Program(
+            command=command,
+            env=section.optional("env", lambda env: env.pairs(str, "a text")) or (),
+            cwd=section.optional_path("cwd"),
+            processes=section.value("processes", Processes, _one_of(Processes), Processes.SESSION),
+            most=section.value("max_processes", _whole(MOST_PROCESSES), f"1 to {MOST_PROCESSES}", MOST),
+        )
+    except ValueError:
+        section.refuse("'stdio' has to be a command, and 'env' has to have names of variables")
+
+
+def _one_of(kind: type[Enum]) -> str:
+    return " or ".join(f"'{member.value}'" for member in kind)
+
+
+def _whole(most: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        if not (text.isascii() and text.isdigit() and 1 <= int(text) <= most):
+            raise ValueError(text)
+        return int(text)
+
+    return parse
+
+
 def _audit(section: Section) -> AuditConfig:
     return AuditConfig(
         file=section.path("file"),
-        fsync=section.value("fsync", Fsync, " or ".join(f"'{way.value}'" for way in Fsync), Fsync.ALWAYS),
+        fsync=section.value("fsync", Fsync, _one_of(Fsync), Fsync.ALWAYS),
         shown=frozenset(section.values("shown_parameters", str, "a parameter's name")),
     )
 

@@ -11,6 +11,7 @@ from typing import Final
 from spiffe_mcp.agent.config import AgentConfig
 from spiffe_mcp.errors import Reason, Refused
 from spiffe_mcp.mesh.capacity import Capacity, Shape
+from spiffe_mcp.mesh.stdio import Processes, Program
 
 BUSY_WORKLOADS: Final = 16  # of a node, that keep idle hops to all servers at once
 
@@ -19,12 +20,20 @@ _LOG: Final = logging.getLogger(__name__)
 
 def shape_of(config: AgentConfig) -> Shape:
     """What the agent of `config` consists of."""
-    listeners = len(config.ingresses)
-    pools = sum(len(ingress.servers) for ingress in config.ingresses)
+    servers = [server for ingress in config.ingresses for server in ingress.servers]
+    programs = [server.upstream for server in servers if isinstance(server.upstream, Program)]
+    # Each has a bridge, which listens too.
+    listeners, processes = len(config.ingresses) + len(programs), sum(map(_processes, programs))
     if config.egress is None:
-        return Shape(listeners, pools)
+        return Shape(listeners, len(servers), processes=processes)
     node = config.identity.workloads is not None
-    return Shape(listeners + 1, pools + len(config.egress.servers) * (BUSY_WORKLOADS if node else 1), node)
+    pools = len(servers) + len(config.egress.servers) * (BUSY_WORKLOADS if node else 1)
+    return Shape(listeners + 1, pools, node, processes)
+
+
+def _processes(program: Program) -> int:
+    """How many there may be: those for sessions, and as many that are ending; one for 2026-07-28."""
+    return 1 + (1 if program.processes is Processes.SHARED else 2 * program.most)
 
 
 def capacity(shape: Shape) -> Capacity:

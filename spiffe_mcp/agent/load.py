@@ -16,6 +16,7 @@ from spiffe_mcp.identity import SpiffeId
 from spiffe_mcp.manifest import TrustPolicy, verify_manifest
 from spiffe_mcp.mesh.ingress_listener import Site
 from spiffe_mcp.mesh.routes import IngressRoute
+from spiffe_mcp.mesh.stdio import Program
 from spiffe_mcp.policy import RegoPolicy
 from spiffe_mcp.strict_json import JsonObject, loads_object
 
@@ -48,6 +49,8 @@ def _routes(ingress: IngressConfig, now: datetime) -> tuple[IngressRoute, ...]:
 def _route(config: ServerConfig, trust: TrustPolicy, server: SpiffeId, now: datetime) -> IngressRoute:
     with _named(config.manifest):
         manifest = verify_manifest(_read(config.manifest), trust, server, now)
+    if isinstance(config.upstream, Program):
+        raise RuntimeError("a program that nobody has started")  # noqa: TRY004  a fault of ours, not of a type
     return IngressRoute(config.name, config.upstream, manifest, config.minimum_era)
 
 

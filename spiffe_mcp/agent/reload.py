@@ -19,6 +19,7 @@ from spiffe_mcp.agent.contents import Contents, contents_of, differing
 from spiffe_mcp.context import User
 from spiffe_mcp.errors import Reason, Refused
 from spiffe_mcp.identity import AllowedIds
+from spiffe_mcp.mesh.stdio import Program
 from spiffe_mcp.mesh.targets import HttpUpstream, Target
 
 _LOG: Final = logging.getLogger(__name__)
@@ -192,7 +193,7 @@ def _named(config: AgentConfig) -> Iterator[Path]:
             yield from _authorities(server.upstream)
 
 
-def _authorities(upstream: Target) -> Iterator[Path]:
+def _authorities(upstream: Target | Program) -> Iterator[Path]:
     if isinstance(upstream, HttpUpstream) and upstream.trust is not None:
         yield from filter(None, (upstream.trust.ca_file,))
 

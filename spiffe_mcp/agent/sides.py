@@ -12,6 +12,7 @@ from spiffe_mcp.agent.config import AgentConfig, EgressConfig, IngressConfig
 from spiffe_mcp.agent.descriptors import BUSY_WORKLOADS, check_room
 from spiffe_mcp.agent.identities import WorkloadIdentities
 from spiffe_mcp.agent.load import load_site
+from spiffe_mcp.agent.programs import Bridges
 from spiffe_mcp.agent.registries import Registries
 from spiffe_mcp.mesh.addresses import Address
 from spiffe_mcp.mesh.attested_listener import AttestedListener
@@ -39,6 +40,7 @@ class Sides:
         around: Surroundings,
         registries: Registries,
         workloads: WorkloadIdentities | None,
+        bridges: Bridges,
     ) -> None:
         self._stack = stack
         self._doors = AsyncExitStack()
@@ -46,6 +48,7 @@ class Sides:
         self._around = around
         self._registries = registries
         self._workloads = workloads
+        self._bridges = bridges
         self._outward: EgressListener | None = None
         self._inward: list[IngressListener] = []
 
@@ -81,6 +84,7 @@ class Sides:
         any part of it cannot be made ready.
         """
         check_room(anew, self._around.capacity)
+        anew = self._bridges.before(anew)
         now = self._around.clock()
         inward = [
             listener.replacement(load_site(config, now))

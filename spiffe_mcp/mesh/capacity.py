@@ -8,8 +8,10 @@ cannot be put in force. So what may be open at once is decided beforehand, by wh
  - handshakes, of which nobody knows yet whose they are: a bounded share;
  - idle connections to servers, kept for the next call: a bounded share;
  - on a node, the processes of workloads, whose end is watched: a bounded share, one pidfd for each;
+ - processes of MCP servers that this agent runs: three pipes and a pidfd each, and the bridges' sockets;
  - all the rest for connections that are served, two for each: the caller's, and the one that its call needs.
-   On a node half of them may be local ones, and each of those has a pidfd beside it.
+   On a node half of them may be local ones, and each of those has a pidfd beside it. A call to a process
+   that this agent runs goes through a bridge, whose end of the connection is one more.
 """
 
 from dataclasses import dataclass
@@ -24,21 +26,23 @@ IDLE: Final = 64  # in one pool
 WORKLOADS: Final = 1024  # of a node
 OWN: Final = 96
 _SHARE: Final = 8  # of what is free, for handshakes and for idle connections each
+_PROCESS: Final = 4  # of a process: three pipes and its pidfd
 _FEWEST: Final = 16  # connections; with less nobody is served
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """What an agent consists of: listeners, pools of connections to servers, and whether it serves a node."""
+    """What an agent consists of: listeners, pools of connections, whether it serves a node, processes."""
 
     listeners: int
     pools: int
     node: bool = False
+    processes: int = 0  # of MCP servers, that may run at once
 
     @property
     def own(self) -> int:
         """What is open in any case."""
-        return OWN + BURST * self.listeners
+        return OWN + BURST * self.listeners + _PROCESS * self.processes
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,4 +77,4 @@ class Capacity:
 
 def _halves(shape: Shape) -> int:
     """Twice what a connection takes on average."""
-    return 5 if shape.node else 4
+    return 4 + (1 if shape.node else 0) + (2 if shape.processes else 0)

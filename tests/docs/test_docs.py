@@ -113,6 +113,7 @@ SECTIONS: Mapping[str, tuple[str | int, ...]] = {
     "egress.servers": ("egress", "servers", 0),
     "ingress": ("ingress",),
     "ingress.servers": ("ingress", "servers", 0),
+    "ingress.servers.upstream": ("ingress", "servers", 0, "upstream"),
     "ingress.workload": ("ingress", 0, "workload"),
     "ingress.workload.pod": ("ingress", 0, "workload", "pod"),
     "audit": ("audit",),
@@ -134,7 +135,8 @@ def example_with(where: tuple[str | int, ...]) -> tuple[Any, Any]:
         with suppress(KeyError, TypeError):  # of another kind than this one
             for step in where:
                 section = section[step]
-            return whole, section
+            if isinstance(section, dict):
+                return whole, section
     raise AssertionError(f"no example has {where}")
 
 

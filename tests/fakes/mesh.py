@@ -147,7 +147,9 @@ class Site:
     def write_policy(self, rego: str = POLICY) -> None:
         (self.folder / "policy.rego").write_text(rego)
 
-    def ingress_config(self, workload_api: str, upstream: str, log: str = "ingress", **audit: str) -> Path:
+    def ingress_config(
+        self, workload_api: str, upstream: str | Message, log: str = "ingress", **audit: str
+    ) -> Path:
         """The ingress's configuration file; `audit` replaces members of that section."""
         ingress = {
             "listen": "127.0.0.1:0",

@@ -21,6 +21,7 @@ from spiffe_mcp.identity import AllowedIds, IdPattern, SpiffeId
 from spiffe_mcp.mcp import Era
 from spiffe_mcp.mesh.addresses import Address
 from spiffe_mcp.mesh.routes import EgressRoute, ServerName
+from spiffe_mcp.mesh.stdio import Processes, Program
 from spiffe_mcp.mesh.targets import HttpUpstream, Target, Trust, UnixUpstream
 from tests.fakes.configuration import complaint, read
 
@@ -434,7 +435,7 @@ def test_an_era_that_nobody_knows_is_refused(tmp_path: Path) -> None:
     assert complaint(tmp_path, wrong) == said
 
 
-def upstream_of(folder: Path, said: str) -> Target:
+def upstream_of(folder: Path, said: str) -> Target | Program:
     config = read(folder, FULL.replace("      upstream: http://127.0.0.1:9000/mcp", said))
     return config.ingresses[0].servers[0].upstream
 
@@ -449,6 +450,46 @@ def test_an_upstream_elsewhere_has_the_systems_authorities_or_those_of_a_file(tm
 
 def test_an_upstream_may_be_a_unix_socket(tmp_path: Path) -> None:
     assert upstream_of(tmp_path, "      upstream: unix:/s:/mcp") == UnixUpstream(Path("/s"), "/mcp")
+
+
+PROGRAM = """\
+      upstream:
+        stdio: [npx, -y, "@example/server"]
+"""
+
+
+def test_an_upstream_may_be_a_program(tmp_path: Path) -> None:
+    assert upstream_of(tmp_path, PROGRAM) == Program(("npx", "-y", "@example/server"))
+
+
+def test_a_program_has_surroundings(tmp_path: Path) -> None:
+    more = "env: {TOKEN: s3cret, PORT: 80}", "cwd: here", "processes: shared", "max_processes: 4"
+    program = upstream_of(tmp_path, PROGRAM + "\n".join(f"        {line}" for line in more))
+    env = (("TOKEN", "s3cret"), ("PORT", "80"))
+    command = ("npx", "-y", "@example/server")
+    assert program == Program(command, env, tmp_path / "here", Processes.SHARED, 4)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    {
+        "        env: {A-B: x}": "'stdio' has to be a command, and 'env' has to have names of variables",
+        "        env: [x]": "env: expected a mapping",
+        "        env: {X: [1]}": "env.X: expected a text",
+        "        processes: many": "processes: expected 'session' or 'shared', found 'many'",
+        "        max_processes: 0": "max_processes: expected 1 to 1024, found '0'",
+        "        url: http://x/": "url: unknown key; expected one of: stdio, env, cwd, processes, max",
+    }.items(),
+)
+def test_a_program_is_read_strictly(tmp_path: Path, wrong: str, said: str) -> None:
+    text = FULL.replace("      upstream: http://127.0.0.1:9000/mcp", PROGRAM + wrong)
+    assert said in complaint(tmp_path, text)
+
+
+@pytest.mark.parametrize("command", ["[]", "ls", '[""]'])
+def test_a_program_is_a_command(tmp_path: Path, command: str) -> None:
+    text = f"      upstream:\n        stdio: {command}"
+    assert "stdio" in complaint(tmp_path, FULL.replace("      upstream: http://127.0.0.1:9000/mcp", text))
 
 
 @pytest.mark.parametrize("target", ["http://127.0.0.1:9000/mcp", "unix:/s:/mcp"])
