@@ -157,6 +157,7 @@ class AuditRecord:
     ruling: Ruling = UNDECIDED
     error: str = ""
     withheld: Mapping[str, str] = field(default_factory=dict)  # tools left out of a list, and why
+    passed_over: Mapping[str, str] = field(default_factory=dict)  # addresses tried before, and why not
     durations_ms: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -174,6 +175,8 @@ class AuditRecord:
             writer.shape("parameters", self.parameters.shape)
         if self.withheld:
             writer.shape("withheld", self.withheld)
+        if self.passed_over:
+            writer.shape("passed_over", self.passed_over)
         if self.durations_ms:
             writer.written["durations_ms"] = {
                 name: round(took, 3) for name, took in self.durations_ms.items()

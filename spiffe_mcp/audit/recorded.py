@@ -71,6 +71,7 @@ class Draft:
     parameters: Parameters | None = None
     ruling: Ruling = UNDECIDED
     withheld: Mapping[str, str] = field(default_factory=dict)
+    passed_over: Mapping[str, str] = field(default_factory=dict)
     durations_ms: dict[str, float] = field(default_factory=dict)
     outcome: Outcome | None = None
     abandoned: Outcome = Outcome.CANCELLED  # what it is if its caller leaves
@@ -100,6 +101,7 @@ class Draft:
             ruling=self.ruling,
             error=self.error if self.outcome else self.error or "ended without an outcome",
             withheld=self.withheld,
+            passed_over=self.passed_over,
             durations_ms=self.durations_ms,
         )
 

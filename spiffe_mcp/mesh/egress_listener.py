@@ -124,6 +124,7 @@ class _CallerService:
         now = self._around.clock()  # after the wait for an identity: what is signed is signed now
         with Patience(self._around.limits, self._interruption) as patience:
             async with await self._caller.lease(server.destination, snapshot) as hop:
+                recording.note_passed_over(record, hop.passed_over)
                 # By the newest list too: `route` is of the beginning, and a hop may not be cut yet.
                 server.authorized.authorize(hop.server)
                 permitted = egress.admit(

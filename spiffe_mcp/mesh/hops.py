@@ -7,7 +7,7 @@ end in their own time, new ones handshake anew.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from random import random
 from types import TracebackType
@@ -79,18 +79,20 @@ class Hops:
         """
         places = tuple(_Place(address, destination.allowed) for address in destination.addresses)
         clock, first = asyncio.get_running_loop().time, None
+        passed_over: dict[Address, Reason] = {}
         for place in self._ejections.order(places, clock()):
             try:
-                hop = await self._lease_at(place, snapshot)
+                lease = await self._lease_at(place, snapshot)
             except Refused as refused:  # it is not there, or somebody else is
                 self._ejections.failed(place, clock(), self._jitter())
                 first = first or refused
+                passed_over[place.address] = refused.reason
             else:
                 self._ejections.succeeded(place)
-                return hop
+                return Hop(lease, snapshot, place.address, passed_over)
         raise first or Refused(Reason.UPSTREAM_UNREACHABLE, "no address")
 
-    async def _lease_at(self, place: _Place, snapshot: Snapshot) -> "Hop":
+    async def _lease_at(self, place: _Place, snapshot: Snapshot) -> Lease:
         key = _Key(snapshot.tls, place)
         pool = self._pools.get(key)
         if pool is None:
@@ -98,7 +100,7 @@ class Hops:
             pool = self._pools[key] = HttpClient(
                 lambda: self._connect(key), max_idle=self._idle, room=self._room
             )
-        return Hop(await pool.lease(), snapshot, place.address)
+        return await pool.lease()
 
     def close(self) -> None:
         """End all idle connections and keep no new ones."""
@@ -145,8 +147,11 @@ class Hops:
 class Hop:
     """A leased hop: a context in which at most one call is sent to the server at its other end."""
 
-    def __init__(self, lease: Lease, snapshot: Snapshot, address: Address) -> None:
+    def __init__(
+        self, lease: Lease, snapshot: Snapshot, address: Address, passed_over: Mapping[Address, Reason]
+    ) -> None:
         self.address = address
+        self.passed_over = passed_over  # addresses that were tried before, and why it is not there
         self._lease: Lease | None = lease
         self._snapshot = snapshot
         self._connection = lease.connection

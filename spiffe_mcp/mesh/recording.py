@@ -4,6 +4,7 @@ A phase that has granted something is noted at once, so that the record of a lat
 known by then. What is noted of parameters is decided in `audit`: names and types, and no values.
 """
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from secrets import token_hex
 from time import perf_counter
@@ -24,10 +25,11 @@ from spiffe_mcp.audit import (
     recorded,
 )
 from spiffe_mcp.context import User
-from spiffe_mcp.errors import Refused
+from spiffe_mcp.errors import Reason, Refused
 from spiffe_mcp.manifest import LiveView
 from spiffe_mcp.mcp import Call, Era
 from spiffe_mcp.mcp import Kind as SubjectKind
+from spiffe_mcp.mesh.addresses import Address
 from spiffe_mcp.mesh.declined import Declined
 from spiffe_mcp.mesh.egress import OutboundCall
 from spiffe_mcp.mesh.granted import Authenticated, Decided, Inbound, Selected, action_of
@@ -135,6 +137,11 @@ def note_outbound(record: Draft, asked: Asked, route: EgressRoute, user: User, s
     _note_asked(record, asked, shown)
     record.target = record.target._replace(server=str(route.server))
     record.caller = record.caller._replace(user=user.sub, user_iss=user.sub_iss)
+
+
+def note_passed_over(record: Draft, passed_over: Mapping[Address, Reason]) -> None:
+    """At which addresses of the server it was tried before: that somebody else answers there must show."""
+    record.passed_over = {str(address): reason.code for address, reason in passed_over.items()}
 
 
 def note_sent(record: Draft, call: OutboundCall) -> None:

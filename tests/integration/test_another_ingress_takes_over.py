@@ -7,6 +7,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from spiffe_mcp.dev.provider import Provider
+from spiffe_mcp.errors import Reason
 from spiffe_mcp.identity import AllowedIds
 from spiffe_mcp.identity.state import IdentityState
 from spiffe_mcp.mesh.addresses import Address
@@ -73,6 +74,8 @@ async def test_calls_go_to_the_preferred_ingress_and_to_the_other_when_it_has_en
         assert (len(on.first.called), len(on.second.called)) == (3, 3)
     records = Log(folder / "planner.jsonl").records()
     assert [record["decision"] for record in records] == ["allow"] * 6  # one exchange, one record
+    gone = {on.addresses[0]: Reason.UPSTREAM_UNREACHABLE.code}
+    assert [record["passed_over"] for record in records if "passed_over" in record] == [gone]
 
 
 async def test_a_legacy_session_does_not_move_and_its_client_initialises_anew(folder: Path) -> None:
@@ -101,5 +104,6 @@ async def test_somebody_else_at_the_preferred_address_hears_nothing(folder: Path
         ):
             assert (await client.ask(call("echo", text="hi"))).text == "hi"
             assert (impostor.requests, len(on.first.called)) == ([], 1)
-    said = [(record["decision"], record.get("reason")) for record in Log(folder / "planner.jsonl").records()]
-    assert said == [("allow", None)]
+    [record] = Log(folder / "planner.jsonl").records()
+    there = urlsplit(impostor.url).netloc
+    assert record["passed_over"] == {there: Reason.ID_NOT_AUTHORIZED.code}

@@ -8,7 +8,15 @@ import pytest
 from spiffe_mcp.audit import Kind, Side
 from spiffe_mcp.errors import Reason, Refused
 from spiffe_mcp.manifest import compare
-from spiffe_mcp.mesh.recording import HANDSHAKE_RECORDS, HandshakeRecords, address, draft, note_withheld
+from spiffe_mcp.mesh.addresses import Address
+from spiffe_mcp.mesh.recording import (
+    HANDSHAKE_RECORDS,
+    HandshakeRecords,
+    address,
+    draft,
+    note_passed_over,
+    note_withheld,
+)
 from spiffe_mcp.strict_json import JsonValue
 from tests.exchange.playbook import MANIFEST, NOW, Memorised
 from tests.fakes import publisher
@@ -104,3 +112,9 @@ def test_a_list_that_was_cut_is_recorded_with_what_was_withheld_and_why() -> Non
     record = draft(Side.INGRESS, NOW)
     note_withheld(record, compare(MANIFEST.manifest, live, protocol_version=""))
     assert record.withheld == {"set_alert": "manifest.tool_changed", "new": "manifest.tool_unsigned"}
+
+
+def test_addresses_that_were_passed_over_are_recorded_with_why() -> None:
+    record = draft(Side.EGRESS, NOW)
+    note_passed_over(record, {Address("::1", 8443): Reason.ID_NOT_AUTHORIZED})
+    assert record.passed_over == {"[::1]:8443": "identity.id_not_authorized"}
