@@ -69,6 +69,11 @@ def note(asked: dict[str, Any], _: str) -> None:
     answer(asked, "noted")
 
 
+def note_and_kill(*_: object) -> None:
+    say({"method": "notifications/message", "params": {"level": "info", "data": "noted"}})
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
 def chatter(asked: dict[str, Any], text: str) -> None:
     sys.stdout.write("hello, I am no message\n")
     answer(asked, text)
@@ -108,6 +113,8 @@ _ACTS: dict[str, Callable[[dict[str, Any], str], None]] = {
     "env": lambda asked, _: answer(asked, json.dumps(dict(os.environ), sort_keys=True)),
     "fds": lambda asked, _: answer(asked, json.dumps([*map(str, Path("/proc/self/fd").iterdir())])),
     "cwd": lambda asked, _: answer(asked, str(Path.cwd())),
+    "kill": lambda *_: os.kill(os.getpid(), signal.SIGKILL),
+    "note-and-kill": note_and_kill,
     "crash": lambda *_: os._exit(3),
     "progress": progress,
     "wait": wait,

@@ -79,6 +79,34 @@ async def test_one_that_is_killed_is_started_again(folder: Path) -> None:
         assert len({pid, again, int(await said(client, "pid"))}) == 3
 
 
+async def test_one_that_is_killed_in_the_middle_of_a_call_says_so(folder: Path) -> None:
+    async with behind_two_agents(folder) as client:
+        pid = int(await said(client, "pid"))
+        killed = await client.ask(call("echo", text="kill"))
+        assert (killed.status, killed.reason) == (503, "stdio.ended")
+        assert int(await said(client, "pid")) != pid
+    asked = [record for record in Log(folder / "ingress.jsonl").records() if record.get("tool")]
+    assert len(asked) == 3
+
+
+async def test_a_stream_that_its_process_leaves_ends_with_an_error(folder: Path) -> None:
+    async with behind_two_agents(folder) as client:
+        await said(client, "hi")
+        left = await client.ask(call("echo", text="note-and-kill"))
+        *_, last = left.body.decode().strip().split("\n\n")
+        assert json.loads(last.partition("data: ")[2])["error"]["data"] == {"reason": "upstream.broken"}
+        record = Log(folder / "ingress.jsonl").last()
+        assert (record["outcome"], record["reason"]) == ("refused", "upstream.broken")
+        assert await said(client, "on we go") == "on we go"
+
+
+async def test_nobody_is_served_by_one_that_cannot_be_started(folder: Path) -> None:
+    async with behind_two_agents(folder, stdio=["no-such-command"]) as client:
+        assert (await client.ask(call("echo", text="hi"))).status == 502
+    record = Log(folder / "ingress.jsonl").last()
+    assert (record["decision"], record["reason"]) == ("refuse", "mcp.answer_error")
+
+
 async def test_no_process_is_left_when_the_agents_end(folder: Path) -> None:
     async with behind_two_agents(folder) as client:
         pid = int(await said(client, "pid"))

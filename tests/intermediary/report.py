@@ -60,7 +60,7 @@ ELSEWHERE: Final = {
     34: "Which replica serves is seen with several servers: `tests/integration`.",
     35: "Time limits of streams: `tests/unit/mesh/test_relay.py`.",
     36: "Mutual TLS, rotation and revocation: `tests/integration`, `tests/interop`.",
-    37: "Servers on stdio: not checked here yet.",
+    37: "Servers on stdio: `tests/integration/test_servers_over_stdio.py`.",
     38: "The official conformance suite through a mesh, with the totals it has directly: not run here.",
 }
 
