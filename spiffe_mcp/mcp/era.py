@@ -122,9 +122,11 @@ def _by_envelope(
         raise Refused(Reason.MCP_META_MALFORMED, f"{VERSION_KEY} is not a string")
     if header is None or header != version.encode():
         raise Refused(Reason.MCP_VERSION_MISMATCH, "header and _meta name different versions")
-    # 2: it is a version that is spoken in this way. A legacy version in a modern envelope is not one.
+    # 2: it is a version that is spoken in this way. A legacy version in a modern envelope is not one; the
+    # caller is told of none, for it would send it in an envelope again.
     if version not in MODERN_VERSIONS:
-        raise VersionRefused(Reason.MCP_VERSION_UNSUPPORTED, version[:MAX_SHOWN], supported)
+        spoken = [modern for modern in MODERN_VERSIONS if modern in supported]
+        raise VersionRefused(Reason.MCP_VERSION_UNSUPPORTED, version[:MAX_SHOWN], spoken)
     # 3: the rest of the envelope.
     if isinstance(message, Request):
         _require_capabilities(meta)

@@ -5,6 +5,7 @@ The order in which to ask: `discover_request`; if that fails, `initialize_reques
 Session IDs are HTTP headers and belong to whoever sends.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,6 +15,7 @@ from spiffe_mcp import __version__
 from spiffe_mcp.errors import Reason, Refused
 from spiffe_mcp.mcp import headers as mcp_headers
 from spiffe_mcp.mcp.answer_filter import EVENT_STREAM, media_type
+from spiffe_mcp.mcp.answers import UNSUPPORTED_PROTOCOL_VERSION
 from spiffe_mcp.mcp.era import (
     CAPABILITIES_KEY,
     CLIENT_INFO_KEY,
@@ -23,10 +25,11 @@ from spiffe_mcp.mcp.era import (
     VERSION_KEY,
     Era,
     Revision,
+    VersionRefused,
 )
 from spiffe_mcp.mcp.message import MessageId, Response, parse
 from spiffe_mcp.mcp.sse import SseDecoder
-from spiffe_mcp.strict_json import MAX_BYTES, JsonObject
+from spiffe_mcp.strict_json import MAX_BYTES, JsonObject, JsonValue
 
 CLIENT_INFO: Final = {"name": "spiffe-mcp", "version": __version__}
 
@@ -90,26 +93,29 @@ def read_result(
 ) -> JsonObject:
     """The result in a whole answer, of either form, to our own request.
 
-    Raises `Refused`: `MCP_ANSWER_TYPE`, `MCP_ANSWER_MISSING`, `MCP_ANSWER_ERROR`, `MCP_ANSWER_MALFORMED`,
-    `SSE_*`.
+    Raises `Refused`: `MCP_ANSWER_TYPE`, `MCP_ANSWER_MISSING`, `MCP_ANSWER_MALFORMED`, `SSE_*`, and
+    `MCP_ANSWER_ERROR`, a `VersionRefused` where the upstream says which versions it speaks.
     """
     for message in _messages(body, content_type, max_bytes):
         if isinstance(message, Response) and message.id in {message_id, None}:
             if message.result is None:
-                code = (message.error or {}).get("code")
-                raise Refused(Reason.MCP_ANSWER_ERROR, f"code {code}" if isinstance(code, int) else "")
+                raise _refusal(message.error or {})
             return message.result
     raise Refused(Reason.MCP_ANSWER_MISSING)
+
+
+def newest_shared(offered: Collection[JsonValue]) -> str | None:
+    """The newest modern version that is offered, of those that we speak; None if there is none."""
+    return next((version for version in MODERN_VERSIONS if version in offered), None)
 
 
 def parse_discover_result(result: JsonObject) -> Upstream:
     """The newest modern revision the upstream offers; raises `Refused`: `MCP_VERSION_UNSUPPORTED`."""
     offered = result.get("supportedVersions")
     versions = offered if isinstance(offered, list) else []
-    shared = [version for version in MODERN_VERSIONS if version in versions]
-    if not shared:
+    if (version := newest_shared(versions)) is None:
         raise Refused(Reason.MCP_VERSION_UNSUPPORTED, "server/discover offers no version in common")
-    return Upstream(Revision(Era.MODERN, shared[0]), _has_tools(result))
+    return Upstream(Revision(Era.MODERN, version), _has_tools(result))
 
 
 def parse_initialize_result(result: JsonObject) -> Upstream:
@@ -129,6 +135,17 @@ def _messages(body: bytes, content_type: str, max_bytes: int) -> list[object]:
         return [parse(document, max_bytes=max_bytes) for document in documents]
     except Refused as refused:
         raise Refused(Reason.MCP_ANSWER_MALFORMED, str(refused)) from refused
+
+
+def _refusal(error: JsonObject) -> Refused:
+    """What an error in place of a result says: that, and of a version which others there are."""
+    code, data = error.get("code"), error.get("data")
+    detail = f"code {code}" if isinstance(code, int) else ""
+    supported = data.get("supported") if isinstance(data, dict) else None
+    if code == UNSUPPORTED_PROTOCOL_VERSION and isinstance(supported, list):
+        spoken = [version for version in supported if isinstance(version, str)]
+        return VersionRefused(Reason.MCP_ANSWER_ERROR, detail, spoken)
+    return Refused(Reason.MCP_ANSWER_ERROR, detail)
 
 
 def _has_tools(result: JsonObject) -> bool:

@@ -43,7 +43,8 @@ class HttpUpstream:
         if parts.scheme not in _PORTS or parts.query or parts.fragment or "?" in text or "#" in text:
             raise ValueError(text)
         trust = Trust() if parts.scheme == "https" else None
-        return cls(_address(parts), _checked_path(parts.path), trust)
+        # RFC 9110 section 4.2.3: an empty path is the same as "/".
+        return cls(_address(parts), _checked_path(parts.path or "/"), trust)
 
     @property
     def host(self) -> bytes:

@@ -15,6 +15,7 @@ from spiffe_mcp.errors import Reason, Refused
 from spiffe_mcp.http import Headers, Request, Response
 from spiffe_mcp.http.messages import values
 from spiffe_mcp.mcp import MODERN_VERSIONS, Era, inventory
+from spiffe_mcp.mcp.era import VersionRefused
 from spiffe_mcp.mcp.inventory import OutgoingMessage
 from spiffe_mcp.mcp.tools import parse_tool_list
 from spiffe_mcp.mesh import headers
@@ -69,8 +70,7 @@ class Inspection:
 
     async def _meet(self) -> _Met:
         try:
-            result, _ = await self._ask(inventory.discover_request(message_id := next(self._ids)), message_id)
-            discovered = inventory.parse_discover_result(result)
+            discovered = inventory.parse_discover_result(await self._discover())
             self._was_modern = True
             return _Met(discovered, ())
         except Refused as refused:
@@ -83,6 +83,18 @@ class Inspection:
                     refused.reason, f"{refused.detail}; it spoke {MODERN_VERSIONS[0]} before"
                 ) from None
         return await self._initialize()
+
+    async def _discover(self) -> JsonObject:
+        """The result of `server/discover`, in a modern version that the server speaks."""
+        try:
+            result, _ = await self._ask(inventory.discover_request(message_id := next(self._ids)), message_id)
+        except VersionRefused as refused:
+            # 2026-07-28 basic/versioning: a version in common is tried before an older era is, and once.
+            if (version := inventory.newest_shared(refused.supported)) is None:
+                raise
+            question = inventory.discover_request(message_id := next(self._ids), version)
+            result, _ = await self._ask(question, message_id)
+        return result
 
     async def _initialize(self) -> _Met:
         """A legacy session of our own."""

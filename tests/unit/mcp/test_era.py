@@ -140,6 +140,16 @@ def test_a_route_refuses_versions_it_does_not_speak(
     assert refused.value.reason is Reason.MCP_VERSION_UNSUPPORTED
 
 
+def test_whoever_names_an_unknown_version_is_told_those_that_can_be_named() -> None:
+    message = parse(
+        b'{"jsonrpc":"2.0","id":1,"method":"x","params":{"_meta":{"%s":"2099-01-01"}}}' % VERSION.encode()
+    )
+    assert isinstance(message, Request)
+    with pytest.raises(VersionRefused) as refused:
+        decide(message, mirrors("2099-01-01"))
+    assert refused.value.supported == MODERN_VERSIONS
+
+
 def test_the_detail_of_an_unsupported_version_is_what_the_caller_asked_for() -> None:
     with pytest.raises(Refused) as refused:
         decide(request(method="initialize", protocolVersion="2025-06-18"), mirrors(None), MODERN_VERSIONS)

@@ -4,7 +4,7 @@ import pytest
 
 from spiffe_mcp.errors import Reason, Refused
 from spiffe_mcp.mcp.call import read_call
-from spiffe_mcp.mcp.era import NEGOTIATING, Era, Revision
+from spiffe_mcp.mcp.era import NEGOTIATING, Era, Revision, VersionRefused
 from spiffe_mcp.mcp.inventory import (
     OutgoingMessage,
     Upstream,
@@ -12,12 +12,13 @@ from spiffe_mcp.mcp.inventory import (
     initialize_request,
     initialized_notification,
     list_tools_request,
+    newest_shared,
     parse_discover_result,
     parse_initialize_result,
     read_result,
 )
 from spiffe_mcp.mcp.message import parse
-from spiffe_mcp.strict_json import JsonObject
+from spiffe_mcp.strict_json import JsonObject, JsonValue
 from tests.unit.mcp import captured
 
 MODERN = Revision(Era.MODERN, "2026-07-28")
@@ -121,3 +122,24 @@ def test_an_answer_that_is_none_is_refused(body: bytes, content_type: str, reaso
     with pytest.raises(Refused) as refused:
         read_result(body, content_type, 1)
     assert refused.value.reason is Reason[f"MCP_ANSWER_{reason}"]
+
+
+def test_an_answer_that_refuses_the_version_says_which_are_spoken() -> None:
+    data = b'{"supported":["2026-07-28",1]}'
+    body = b'{"jsonrpc":"2.0","id":1,"error":{"code":-32022,"message":"","data":%s}}' % data
+    with pytest.raises(VersionRefused) as refused:
+        read_result(body, "application/json", 1)
+    assert refused.value.supported == ("2026-07-28",)
+
+
+OFFERS: list[tuple[list[JsonValue], str | None]] = [
+    (["1", "2026-07-28"], "2026-07-28"),
+    (["2025-11-25"], None),
+]
+
+
+@pytest.mark.parametrize(("offered", "version"), OFFERS)
+def test_of_what_is_offered_the_newest_modern_version_is_shared(
+    offered: list[JsonValue], version: str | None
+) -> None:
+    assert newest_shared(offered) == version

@@ -13,6 +13,7 @@ from tests.unit.mesh.parsing import can_be
     [
         ("http://127.0.0.1:9000/mcp", "127.0.0.1:9000", "/mcp"),
         ("http://server/", "server:80", "/"),
+        ("http://server:8000", "server:8000", "/"),
         ("http://[::1]/a/b%20c", "[::1]:80", "/a/b%20c"),
     ],
 )
@@ -26,7 +27,7 @@ def test_an_upstream_in_clear_is_a_plain_http_url(text: str, address: str, path:
 @pytest.mark.parametrize(
     "text",
     [
-        "", "http://", "http:///mcp", "http://a", "http://a/mcp?", "http://a/mcp#", "HTTPS:///",
+        "", "http://", "http:///mcp", "http://a/mcp?", "http://a/mcp#", "HTTPS:///",
         "ftp://a/mcp", "a:80/mcp", "//a/mcp",
         "http://a/mcp?x=1", "http://a/mcp#x", "http://u:p@a/mcp", "http://a/m cp", "http://a/\u00fc",
         "http://a:0x50/mcp", "http://a:99999/mcp", "http://[::1/mcp", "http://a b/mcp", "http://a/\x7f",

@@ -456,3 +456,18 @@ async def test_a_server_that_spoke_the_modern_era_is_not_asked_in_an_older_one()
         assert "initialize" not in reached.asked
         server.modern, server.answers = True, {}
         assert (await reached.upstream.live(NOW + 3 * RECHECK)).exposed
+
+
+async def test_a_version_in_common_is_tried_before_an_older_era() -> None:
+    server = McpServer()
+
+    async def rejects_once(reply: Reply) -> None:
+        del server.answers["server/discover"]
+        error = {"code": -32022, "message": "no", "data": {"supported": ["2026-07-28"], "requested": "x"}}
+        body = json.dumps({"jsonrpc": "2.0", "id": 1, "error": error}).encode()
+        await reply.send(ResponseHead(400, (JSON,)), body)
+
+    server.answers["server/discover"] = rejects_once
+    async with reaching(server) as reached:
+        assert (await reached.upstream.live(NOW)).exposed.keys() == BOTH
+        assert reached.asked == ["server/discover", "server/discover", "tools/list", "tools/list"]
