@@ -4,29 +4,38 @@ What may go out is decided in `egress`. Every exchange leaves exactly one audit 
 """
 
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 from secrets import token_hex
-from typing import Self
+from typing import Final, Self
 
 from spiffe_mcp.audit import Draft, Side, recorded
 from spiffe_mcp.context import User
-from spiffe_mcp.errors import Refused
-from spiffe_mcp.http import Reply, Request
+from spiffe_mcp.errors import Reason, Refused
+from spiffe_mcp.http import Reply, Request, Response
+from spiffe_mcp.http.messages import Headers, values
 from spiffe_mcp.http.server import ServerConnection
-from spiffe_mcp.identity import AllowedIds
-from spiffe_mcp.mesh import egress, recording, relay
+from spiffe_mcp.identity import AllowedIds, SpiffeId
+from spiffe_mcp.mesh import egress, pins, recording, relay
+from spiffe_mcp.mesh.addresses import Address
 from spiffe_mcp.mesh.authorized import Authorized
 from spiffe_mcp.mesh.callers import LocalCaller
-from spiffe_mcp.mesh.egress import ExchangeIds, Proved
+from spiffe_mcp.mesh.egress import ExchangeIds, OutboundCall, Proved
 from spiffe_mcp.mesh.exchange import Surroundings
-from spiffe_mcp.mesh.hops import Destination
+from spiffe_mcp.mesh.headers import SESSION_ID
+from spiffe_mcp.mesh.hops import Destination, Hop
 from spiffe_mcp.mesh.interruption import Interruption
 from spiffe_mcp.mesh.origin import check_origin
 from spiffe_mcp.mesh.patience import Patience
+from spiffe_mcp.mesh.pins import Pins, Session
 from spiffe_mcp.mesh.reading import lasts
 from spiffe_mcp.mesh.recording import ID_BYTES
 from spiffe_mcp.mesh.refusal import answer_refused
 from spiffe_mcp.mesh.routes import EgressRoute, unknown_path
+from spiffe_mcp.mesh.snapshot import Snapshot
+
+# Why the ingress of a session is not at its address any more: nobody is, or somebody else.
+_GONE: Final = frozenset({Reason.UPSTREAM_UNREACHABLE, Reason.ID_NOT_AUTHORIZED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +67,7 @@ class EgressListener:
     def __init__(self, around: Surroundings, routes: tuple[EgressRoute, ...], user: User) -> None:
         self.around = around
         self.user = user
+        self.pins = Pins(around.tables("egress pins", pins.CAPACITY, pins.VALUE_BYTES))
         self._servers: dict[bytes, _Server] = {route.name.path: _Server.of(route) for route in routes}
 
     def connection(self, caller: LocalCaller) -> ServerConnection:
@@ -116,6 +126,28 @@ class _CallerService:
         record.caller = self._caller.described
         return record
 
+    async def _leased(self, server: _Server, request: Request, snapshot: Snapshot, now: datetime) -> Hop:
+        """A hop to where the request may go; raises `Refused`, SESSION_UNKNOWN where its session is lost."""
+        session = _session(request.headers, snapshot.spiffe_id, server.route)
+        pinned = self._listener.pins.address(session, now) if session else None
+        if pinned is None:
+            return await self._caller.lease(server.destination, snapshot)
+        try:
+            return await self._caller.lease(replace(server.destination, addresses=(pinned,)), snapshot)
+        except Refused as refused:
+            if refused.reason not in _GONE:
+                raise
+            # The client begins anew where an ingress answers; it is told so as if it had asked there.
+            raise Refused(Reason.SESSION_UNKNOWN, f"its ingress: {refused.reason.code}") from None
+
+    def _pin(
+        self, route: EgressRoute, request: Request, response: Response, sent: OutboundCall, at: Address
+    ) -> None:
+        """Remember where a session was made; later answers may name it again, and say nothing new."""
+        session = _session(response.head.headers, sent.snapshot.spiffe_id, route)
+        if session and not values(request.headers, SESSION_ID):
+            self._listener.pins.made(session, at, self._around.clock())
+
     async def _exchange(self, request: Request, reply: Reply, record: Draft) -> relay.Ending:
         server = self._listener.server_for(request)
         asked, user = egress.read(request, server.route.minimum_era), self._listener.user
@@ -123,7 +155,7 @@ class _CallerService:
         snapshot = await self._caller.snapshot()
         now = self._around.clock()  # after the wait for an identity: what is signed is signed now
         with Patience(self._around.limits, self._interruption) as patience:
-            async with await self._caller.lease(server.destination, snapshot) as hop:
+            async with await self._leased(server, request, snapshot, now) as hop:
                 recording.note_passed_over(record, hop.passed_over)
                 # By the newest list too: `route` is of the beginning, and a hop may not be cut yet.
                 server.authorized.authorize(hop.server)
@@ -139,9 +171,18 @@ class _CallerService:
                 )
                 recording.note_sent(record, permitted)
                 async with await hop.send(permitted) as response:
+                    self._pin(server.route, request, response, permitted, hop.address)
                     if lasts(asked):
                         patience.last()
                     return await relay.pass_on(response, relay.PassThrough(), reply, patience)
+
+
+def _session(headers: Headers, caller: SpiffeId, route: EgressRoute) -> Session | None:
+    """The session that `headers` name, of a server at which it matters where it was made."""
+    if len(route.addresses) == 1:
+        return None
+    named = values(headers, SESSION_ID)
+    return Session(named[0], caller, route) if len(named) == 1 else None
 
 
 def _fresh_ids() -> ExchangeIds:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import yaml
+
 from spiffe_mcp.dev.provider import Provider
 from spiffe_mcp.errors import Reason
 from spiffe_mcp.identity import AllowedIds
@@ -87,9 +89,29 @@ async def test_a_legacy_session_does_not_move_and_its_client_initialises_anew(fo
         lost = await client.ask(legacy("tools/call", params, session=session))
         assert lost.status == 404  # MCP 2025-11-25, transports: the client starts a new session
         assert on.second.called == []
+        assert Log(folder / "planner.jsonl").last()["reason"] == Reason.SESSION_UNKNOWN.code
         session = await opened(client)
         assert (await client.ask(legacy("tools/call", params, session=session))).text == "hi"
         assert (len(on.first.called), len(on.second.called)) == (1, 1)
+
+
+async def test_a_session_stays_where_it_was_made_when_the_preferred_ingress_comes_back(folder: Path) -> None:
+    params = {"name": "echo", "arguments": {"text": "hi"}}
+    async with pair(folder) as on:
+        back = on.addresses[0]
+        await on.end_first()
+        async with on.client() as client:
+            session = await opened(client)
+            config = on.site.ingress_config(on.provider.address, on.first.url, log="one")
+            document = yaml.safe_load(config.read_text())
+            document["ingress"]["listen"] = back
+            config.write_text(yaml.safe_dump(document))
+            async with running_agent(config):
+                while not on.first.called:  # until its address is tried again
+                    assert (await client.ask(call("echo", text="hi"))).text == "hi"
+                before = len(on.second.called)
+                assert (await client.ask(legacy("tools/call", params, session=session))).text == "hi"
+                assert (len(on.first.called), len(on.second.called)) == (1, before + 1)
 
 
 async def test_somebody_else_at_the_preferred_address_hears_nothing(folder: Path) -> None:
