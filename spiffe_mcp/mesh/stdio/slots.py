@@ -22,6 +22,7 @@ from spiffe_mcp.mesh.stdio.server import Server
 from spiffe_mcp.strict_json import JsonObject
 
 PROBE_TIMEOUT: Final = 10.0  # seconds; whoever ignores the question does not know it
+WAITED_FOR: Final = 1.0  # seconds of back-off for which a caller waits
 REMEMBERED: Final = 600.0  # seconds for which a program that spoke no 2026-07-28 is not asked again
 
 
@@ -106,7 +107,10 @@ class Slots:
 
     async def _start(self, *, takes_requests: bool = False) -> Server:
         """Raises `Refused(STDIO_NOT_STARTED)`."""
-        await self._pause(self._backoff.remaining(self._clock()))
+        remaining = self._backoff.remaining(self._clock())
+        if remaining > WAITED_FOR:  # nobody is kept waiting behind a program that ends again and again
+            raise Refused(Reason.STDIO_NOT_STARTED, f"it ended, and is started again in {remaining:.1f} s")
+        await self._pause(remaining)
         if self._closed:
             raise Refused(Reason.STDIO_NOT_STARTED, "the agent ends")
         server = await Server.start(self._name, self._program, self._own, takes_requests=takes_requests)

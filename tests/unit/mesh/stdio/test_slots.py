@@ -43,10 +43,16 @@ async def slots(started: Program, time: Time) -> AsyncIterator[Slots]:
 async def test_what_ends_at_once_is_started_later_and_later() -> None:
     time = Time()
     async with slots(ENDS, time) as running:
-        for _ in range(5):
+        for _ in range(4):
             with pytest.raises(Refused, match=r"stdio\.ended"):
                 await running.modern()
-    assert time.waited == [0.0, 0.0, 0.5, 1.0, 2.0]
+        assert time.waited == [0.0, 0.0, 0.5, 1.0]
+        with pytest.raises(Refused, match=r"stdio\.not_started: it ended, and is started again in 2\.0 s"):
+            await running.modern()
+        assert len(time.waited) == 4, "nothing was started"
+        time.now += 1.0
+        with pytest.raises(Refused, match=r"stdio\.ended"):
+            await running.modern()
 
 
 async def test_what_is_ended_because_it_is_not_wanted_is_no_failure() -> None:
