@@ -47,8 +47,17 @@ _RICH: Final = tool(
     _meta={"test/build": 9007199254740991, "test/ratio": 1e-7},
     **{"x-unknown": {"limit": 1.5, "text": "\u00e9"}},
 )
+# An argument of it stands in a header too ("Custom headers").
+_ROUTED: Final = tool(
+    "routed",
+    inputSchema={
+        "type": "object",
+        "properties": {"region": {"type": "string", "x-mcp-header": "Region"}, "text": {"type": "string"}},
+        "required": ["region"],
+    },
+)
 # Not in the order of names: the order of a list is the server's.
-EXPOSED: Final = (tool("strict", inputSchema=TEXT), tool("echo"), _RICH)
+EXPOSED: Final = (tool("strict", inputSchema=TEXT), tool("echo"), _RICH, _ROUTED)
 POLICY_HIDES: Final = "hidden"
 POLICY_REFUSES: Final = "pay"
 REFUSAL: Final = "Ask your manager."
@@ -70,6 +79,7 @@ LIVE: Final = (
     tool("twice", description="The other tool twice."),
     tool("pay"),
     EXPOSED[2],
+    EXPOSED[3],
     tool("refers", inputSchema=refers_to("http://127.0.0.1:1/suite-schema")),
 )
 # What some server might list beside them.

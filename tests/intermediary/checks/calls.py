@@ -120,6 +120,34 @@ async def an_answer_that_nobody_waits_for_reaches_nobody(bench: Bench) -> None:
         assert not bench.upstream.since(mark)
 
 
+@check(26, "MCP 2026-07-28 basic/index, Responses: resultType")
+async def a_result_of_a_type_that_nobody_knows_is_not_delivered(bench: Bench) -> None:
+    async def surprises(message: Message, answering: Answering) -> None:
+        await answering.whole(response(message, {"resultType": "suite-surprise", "run": "suite-payload"}))
+
+    with bench.upstream.answering("tools/call", surprises):
+        answer = await bench.ask(call("echo"))
+    assert answer.refuses
+    assert b"suite-payload" not in answer.body
+
+
+@check(26, "MCP 2026-07-28 basic/patterns/mrtr: only what the client declared")
+async def a_result_asks_only_what_the_client_declared(bench: Bench) -> None:
+    asked = {"message": "Your password, please.", "requestedSchema": {"type": "object", "properties": {}}}
+    question = {"method": "elicitation/create", "params": asked}
+
+    async def asks(message: Message, answering: Answering) -> None:
+        result = {"resultType": "input_required", "inputRequests": {"q": question}, "requestState": "s"}
+        await answering.whole(response(message, result))
+
+    params = {"name": "echo", "arguments": {}}
+    with bench.upstream.answering("tools/call", asks):
+        refused = await bench.ask(modern("tools/call", params))
+        declared = await bench.ask(_capable(modern("tools/call", params)))
+    assert b"password" not in refused.body
+    assert declared.result["inputRequests"] == {"q": question}
+
+
 @check(27, "MCP 2025-11-25 client/elicitation: only what the client declared")
 async def a_request_of_the_server_that_the_client_did_not_offer_to_take_is_not_delivered(
     bench: Bench,

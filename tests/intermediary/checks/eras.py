@@ -97,6 +97,19 @@ async def a_mirrored_parameter_nobody_knows_reaches_the_server(bench: Bench) -> 
     assert received.head.values(b"mcp-param-suite") == [b"some value"]
 
 
+@check(10, "Streamable HTTP 2026-07-28, Server Behavior for Custom Headers", Need.PINNING)
+async def a_header_that_mirrors_an_argument_says_what_the_argument_says(bench: Bench) -> None:
+    mark = len(bench.upstream.received)
+    request = call("routed", region="eu", text="suite-routed")
+    assert (await bench.ask(request.with_header("Mcp-Param-Region", "eu"))).result
+    assert len(bench.upstream.since(mark)) == 1
+    await bench.refused(request, status=400, code=HEADER_MISMATCH)
+    await bench.refused(request.with_header("Mcp-Param-Region", "us"), status=400, code=HEADER_MISMATCH)
+    await bench.refused(
+        request.with_header("Mcp-Param-Region", "eu").with_header("Mcp-Param-Region", "us"), status=400
+    )
+
+
 @check(12, "Streamable HTTP 2026-07-28: 400 and -32022 with data.supported")
 async def a_version_nobody_speaks_is_refused_with_the_ones_that_are(bench: Bench) -> None:
     for version in ("2030-01-01", "2026-07-27", "x", "DRAFT-2026-v1"):
