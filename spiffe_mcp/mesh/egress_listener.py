@@ -3,9 +3,9 @@
 What may go out is decided in `egress`. Every exchange leaves exactly one audit record, whatever ends it.
 """
 
+from collections.abc import Collection
 from contextlib import suppress
-from dataclasses import dataclass, replace
-from datetime import datetime
+from dataclasses import dataclass
 from secrets import token_hex
 from typing import Final, Self
 
@@ -25,6 +25,7 @@ from spiffe_mcp.mesh.exchange import Surroundings
 from spiffe_mcp.mesh.headers import SESSION_ID
 from spiffe_mcp.mesh.hops import Destination, Hop
 from spiffe_mcp.mesh.interruption import Interruption
+from spiffe_mcp.mesh.names import Names, is_literal
 from spiffe_mcp.mesh.origin import check_origin
 from spiffe_mcp.mesh.patience import Patience
 from spiffe_mcp.mesh.pins import Pins, Session
@@ -40,17 +41,15 @@ _GONE: Final = frozenset({Reason.UPSTREAM_UNREACHABLE, Reason.ID_NOT_AUTHORIZED}
 
 @dataclass(frozen=True, slots=True)
 class _Server:
-    """One server that may be called: who it has to be, as it is configured now, and where."""
+    """One server that may be called, and who it has to be, as it is configured now."""
 
     route: EgressRoute
     authorized: Authorized
-    destination: Destination
 
     @classmethod
     def of(cls, route: EgressRoute) -> Self:
         """As the configuration says it at the start."""
-        authorized = Authorized(AllowedIds((route.server,)))
-        return cls(route, authorized, Destination(route.addresses, authorized))
+        return cls(route, Authorized(AllowedIds((route.server,))))
 
 
 def _replaced(known: _Server | None, route: EgressRoute) -> _Server:
@@ -58,7 +57,7 @@ def _replaced(known: _Server | None, route: EgressRoute) -> _Server:
     if known is None:
         return _Server.of(route)
     known.authorized.allowed = AllowedIds((route.server,))
-    return _Server(route, known.authorized, Destination(route.addresses, known.authorized))
+    return _Server(route, known.authorized)
 
 
 class EgressListener:
@@ -67,6 +66,7 @@ class EgressListener:
     def __init__(self, around: Surroundings, routes: tuple[EgressRoute, ...], user: User) -> None:
         self.around = around
         self.user = user
+        self.names = Names()
         self.pins = Pins(around.tables("egress pins", pins.CAPACITY, pins.VALUE_BYTES))
         self._servers: dict[bytes, _Server] = {route.name.path: _Server.of(route) for route in routes}
 
@@ -126,14 +126,17 @@ class _CallerService:
         record.caller = self._caller.described
         return record
 
-    async def _leased(self, server: _Server, request: Request, snapshot: Snapshot, now: datetime) -> Hop:
+    async def _leased(
+        self, server: _Server, places: Collection[Address], request: Request, snapshot: Snapshot
+    ) -> Hop:
         """A hop to where the request may go; raises `Refused`, SESSION_UNKNOWN where its session is lost."""
         session = _session(request.headers, snapshot.spiffe_id, server.route)
-        pinned = self._listener.pins.address(session, now) if session else None
+        now = self._around.clock()
+        pinned = self._listener.pins.address(session, places, now) if session else None
         if pinned is None:
-            return await self._caller.lease(server.destination, snapshot)
+            return await self._caller.lease(Destination(tuple(places), server.authorized), snapshot)
         try:
-            return await self._caller.lease(replace(server.destination, addresses=(pinned,)), snapshot)
+            return await self._caller.lease(Destination((pinned,), server.authorized), snapshot)
         except Refused as refused:
             if refused.reason not in _GONE:
                 raise
@@ -153,9 +156,10 @@ class _CallerService:
         asked, user = egress.read(request, server.route.minimum_era), self._listener.user
         recording.note_outbound(record, asked, server.route, user, self._around.shown)
         snapshot = await self._caller.snapshot()
-        now = self._around.clock()  # after the wait for an identity: what is signed is signed now
         with Patience(self._around.limits, self._interruption) as patience:
-            async with await self._leased(server, request, snapshot, now) as hop:
+            places = await self._listener.names.located(server.route.addresses)
+            async with await self._leased(server, places, request, snapshot) as hop:
+                now = self._around.clock()  # after all waits: what is signed is signed now
                 recording.note_passed_over(record, hop.passed_over)
                 # By the newest list too: `route` is of the beginning, and a hop may not be cut yet.
                 server.authorized.authorize(hop.server)
@@ -163,7 +167,7 @@ class _CallerService:
                     request,
                     asked,
                     route=server.route,
-                    proved=Proved(hop.server, hop.address),
+                    proved=Proved(hop.server, places[hop.address]),
                     user=user,
                     snapshot=snapshot,
                     ids=_fresh_ids(),
@@ -179,10 +183,10 @@ class _CallerService:
 
 def _session(headers: Headers, caller: SpiffeId, route: EgressRoute) -> Session | None:
     """The session that `headers` name, of a server at which it matters where it was made."""
-    if len(route.addresses) == 1:
+    if len(route.addresses) == 1 and is_literal(route.addresses[0]):
         return None
     named = values(headers, SESSION_ID)
-    return Session(named[0], caller, route) if len(named) == 1 else None
+    return Session(named[0], caller, route.name) if len(named) == 1 else None
 
 
 def _fresh_ids() -> ExchangeIds:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from random import random
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 from spiffe_mcp.audit import Side
 from spiffe_mcp.errors import Reason, Refused
@@ -28,6 +28,8 @@ from spiffe_mcp.mesh.observer import Observer
 from spiffe_mcp.mesh.snapshot import Snapshot
 from spiffe_mcp.mesh.tcp import open_tcp
 from spiffe_mcp.tls import Authorization, Peer, TlsIdentity, TlsProtocol
+
+MOST_POOLS: Final = 1024  # of one workload
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +99,7 @@ class Hops:
         pool = self._pools.get(key)
         if pool is None:
             self._retire_others(key.local)
+            self._retire_oldest()
             pool = self._pools[key] = HttpClient(
                 lambda: self._connect(key), max_idle=self._idle, room=self._room
             )
@@ -107,6 +110,11 @@ class Hops:
         for pool in self._pools.values():
             pool.retire()
         self._pools.clear()
+
+    def _retire_oldest(self) -> None:
+        """Names come to stand for other addresses: those of the past are not kept for ever."""
+        while len(self._pools) >= MOST_POOLS:
+            self._pools.pop(next(iter(self._pools))).retire()
 
     def _retire_others(self, current: TlsIdentity) -> None:
         for key in [key for key in self._pools if key.local is not current]:

@@ -8,6 +8,7 @@ basic/transports "Session Management"). Whose a session is, is for the ingress t
 Pure: no clock, no I/O of its own.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -15,7 +16,7 @@ from typing import Final
 from spiffe_mcp.errors import Reason, Refused
 from spiffe_mcp.identity import SpiffeId
 from spiffe_mcp.mesh.addresses import Address
-from spiffe_mcp.mesh.routes import EgressRoute
+from spiffe_mcp.mesh.routes import ServerName
 from spiffe_mcp.mesh.sessions import IDLE
 from spiffe_mcp.tables import KEY_BYTES, Table, digest
 
@@ -29,12 +30,12 @@ class Session:
 
     id: bytes
     caller: SpiffeId
-    route: EgressRoute
+    server: ServerName
 
     @property
     def key(self) -> bytes:
         """What it is remembered under."""
-        return digest(str(self.caller), str(self.route.name), self.id)
+        return digest(str(self.caller), str(self.server), self.id)
 
 
 class Pins:
@@ -48,14 +49,14 @@ class Pins:
         second = int(now.timestamp())
         self._table.put(session.key, _mark(at), digest(str(session.caller)), _last(second), second)
 
-    def address(self, session: Session, now: datetime) -> Address | None:
-        """Where it was made, None if that is not known; raises `Refused(SESSION_UNKNOWN)` if it is gone."""
+    def address(self, session: Session, places: Collection[Address], now: datetime) -> Address | None:
+        """Which of `places` it was made at, None if unknown; raises `Refused(SESSION_UNKNOWN)` if none."""
         key, second = session.key, int(now.timestamp())
         mark = self._table.get(key, second)
         if mark is None:
             return None
         self._table.touch(key, _last(second), second)
-        for address in session.route.addresses:
+        for address in places:
             if _mark(address) == mark:
                 return address
         raise Refused(Reason.SESSION_UNKNOWN, "made at an address that the server has no more")

@@ -6,13 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import pytest
 import yaml
 
 from spiffe_mcp.dev.provider import Provider
 from spiffe_mcp.errors import Reason
 from spiffe_mcp.identity import AllowedIds
 from spiffe_mcp.identity.state import IdentityState
+from spiffe_mcp.mesh import egress_listener
 from spiffe_mcp.mesh.addresses import Address
+from spiffe_mcp.mesh.names import FRESH, Names
 from spiffe_mcp.tls import TlsIdentity
 from tests.fakes.mcp_client import Plain, call, initialize, legacy, now
 from tests.fakes.mcp_server import RecordingServer, serving_mcp
@@ -43,6 +46,18 @@ class Pair:
             client = Plain(egress.egress)
             yield client
             client.close()
+
+
+@dataclass
+class NameService:
+    """Knows one name, and what time it is."""
+
+    answer: tuple[Address, ...]
+    now: float = 0.0
+
+    async def __call__(self, name: Address) -> tuple[Address, ...]:
+        assert name.host == "desk.mesh.test"
+        return self.answer
 
 
 @asynccontextmanager
@@ -129,3 +144,30 @@ async def test_somebody_else_at_the_preferred_address_hears_nothing(folder: Path
     [record] = Log(folder / "planner.jsonl").records()
     there = urlsplit(impostor.url).netloc
     assert record["passed_over"] == {there: Reason.ID_NOT_AUTHORIZED.code}
+
+
+async def test_a_name_comes_to_stand_for_another_ingress(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a headless service of Kubernetes does, whose pods come and go. The name service is ours."""
+    params = {"name": "echo", "arguments": {"text": "hi"}}
+    async with pair(folder) as on:
+        first, second = map(Address.parse, on.addresses)
+        service = NameService((first,))
+        monkeypatch.setattr(egress_listener, "Names", lambda: Names(service, lambda: service.now))
+        config = on.site.egress_config(on.provider.address, "desk.mesh.test:8443", PLANNER)
+        async with running_agent(config) as egress:
+            assert isinstance(egress.egress, Address)
+            client = Plain(egress.egress)
+            session = await opened(client)
+            assert (await client.ask(legacy("tools/call", params, session=session))).text == "hi"
+            assert (len(on.first.called), len(on.second.called)) == (1, 0)
+            service.answer, service.now = (second,), FRESH
+            assert (await client.ask(call("echo", text="hi"))).text == "hi"
+            assert (len(on.first.called), len(on.second.called)) == (1, 1)
+            lost = await client.ask(legacy("tools/call", params, session=session))
+            assert lost.status == 404  # its ingress is one no more, though it still runs
+            session = await opened(client)
+            assert (await client.ask(legacy("tools/call", params, session=session))).text == "hi"
+            assert (len(on.first.called), len(on.second.called)) == (1, 2)
+            client.close()
