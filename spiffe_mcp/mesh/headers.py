@@ -16,6 +16,7 @@ from spiffe_mcp.http.messages import values
 USER_CONTEXT: Final = b"mesh-user-context"
 SESSION_ID: Final = b"mcp-session-id"
 LAST_EVENT_ID: Final = b"last-event-id"
+BRIDGE_REFUSED: Final = b"mesh-bridge-refused"  # by a bridge, to its ingress alone: it crosses no mesh
 
 # What stands over a message of the agent's own.
 POSTED: Final = ((b"content-type", b"application/json"), (b"accept", b"application/json, text/event-stream"))

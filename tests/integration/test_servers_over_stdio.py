@@ -93,6 +93,8 @@ async def test_one_that_is_killed_in_the_middle_of_a_call_says_so(folder: Path) 
         pid = int(await said(client, "pid"))
         killed = await client.ask(call("echo", text="kill"))
         assert (killed.status, killed.reason) == (503, "stdio.ended")
+        record = Log(folder / "ingress.jsonl").last()
+        assert (record["outcome"], record["reason"]) == ("refused", "stdio.ended")
         assert int(await said(client, "pid")) != pid
     asked = [record for record in Log(folder / "ingress.jsonl").records() if record.get("tool")]
     assert len(asked) == 3
@@ -111,9 +113,9 @@ async def test_a_stream_that_its_process_leaves_ends_with_an_error(folder: Path)
 
 async def test_nobody_is_served_by_one_that_cannot_be_started(folder: Path) -> None:
     async with behind_two_agents(folder, stdio=["no-such-command"]) as client:
-        assert (await client.ask(call("echo", text="hi"))).status == 502
+        assert (await client.ask(call("echo", text="hi"))).status == 503
     record = Log(folder / "ingress.jsonl").last()
-    assert (record["decision"], record["reason"]) == ("refuse", "mcp.answer_error")
+    assert (record["decision"], record["reason"]) == ("refuse", "stdio.not_started")
 
 
 async def test_no_process_is_left_when_the_agents_end(folder: Path) -> None:

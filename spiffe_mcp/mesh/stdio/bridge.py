@@ -19,7 +19,7 @@ from spiffe_mcp.http import Request as HttpRequest
 from spiffe_mcp.http.messages import values
 from spiffe_mcp.mcp import Era, Message, Notification, Request, Response, answer_for, parse, presumed_era
 from spiffe_mcp.mcp.stdio import encode_line
-from spiffe_mcp.mesh.headers import SESSION_ID
+from spiffe_mcp.mesh.headers import BRIDGE_REFUSED, SESSION_ID
 from spiffe_mcp.mesh.stdio import correlation, members
 from spiffe_mcp.mesh.stdio.exchange import Exchange
 from spiffe_mcp.mesh.stdio.program import Processes
@@ -172,7 +172,8 @@ async def _refuse(refused: Refused, message: Message | None, reply: Reply) -> No
     message_id = message.id if isinstance(message, Request) else None
     era = Era.LEGACY if message is None else presumed_era(message)
     answer = answer_for(refused, message_id, era)
-    await reply.send(ResponseHead(answer.status, _JSON), answer.body)
+    named = ((BRIDGE_REFUSED, refused.reason.code.encode()),)
+    await reply.send(ResponseHead(answer.status, (*_JSON, *named)), answer.body)
 
 
 def _event(message: bytes) -> bytes:

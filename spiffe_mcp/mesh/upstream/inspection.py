@@ -26,7 +26,7 @@ MAX_PAGES: Final = 64
 MAX_TOOLS: Final = 4096
 MAX_ANSWER: Final = 4 * 1024 * 1024
 
-_NOT_THERE: Final = (Reason.UPSTREAM_UNREACHABLE, Reason.UPSTREAM_UNTRUSTED)
+_NOT_THERE: Final = (Reason.UPSTREAM_UNREACHABLE, Reason.UPSTREAM_UNTRUSTED, Reason.STDIO_NOT_STARTED)
 
 Send: TypeAlias = Callable[[Request], Awaitable[Response]]
 

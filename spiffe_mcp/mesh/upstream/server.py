@@ -11,8 +11,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from spiffe_mcp.errors import Reason, Refused
-from spiffe_mcp.http import HttpClient, Response
+from spiffe_mcp.http import HttpClient, Request, Response, ResponseHead
+from spiffe_mcp.http.messages import values
 from spiffe_mcp.manifest import LiveView, compare
+from spiffe_mcp.mesh import headers
 from spiffe_mcp.mesh.capacity import IDLE
 from spiffe_mcp.mesh.declined import Declined
 from spiffe_mcp.mesh.granted import Permit
@@ -21,6 +23,17 @@ from spiffe_mcp.mesh.targets import Target
 from spiffe_mcp.mesh.upstream.connect import connector, is_tls
 from spiffe_mcp.mesh.upstream.inspection import Inspection
 
+# Whatever else a bridge refuses (an unknown session, a method) is answered as an MCP server answers it.
+_OF_A_BRIDGE: Final = {
+    reason.code.encode(): reason
+    for reason in (
+        Reason.STDIO_NOT_STARTED,
+        Reason.STDIO_ENDED,
+        Reason.STDIO_STUCK,
+        Reason.STDIO_UNREAD,
+        Reason.STDIO_TOO_MANY,
+    )
+}
 TIMEOUT: Final = 30.0  # seconds, for the whole question
 
 
@@ -32,7 +45,7 @@ class Upstream:
         self._recheck = recheck
         self._idle = idle
         self._client = self._opened(route.upstream)
-        self._inspection = Inspection(route.upstream, self._client.send, route.minimum_era)
+        self._inspection = Inspection(route.upstream, self._sent, route.minimum_era)
         self._view: LiveView | None = None
         self._seen_at = datetime.min.replace(tzinfo=UTC)
         self._asking = asyncio.Lock()
@@ -52,14 +65,14 @@ class Upstream:
             if client is not self._client:
                 self._client.retire()
             if client is not self._client or route.minimum_era is not self.route.minimum_era:
-                self._inspection = Inspection(route.upstream, client.send, route.minimum_era)
+                self._inspection = Inspection(route.upstream, self._sent, route.minimum_era)
             self._client, self.route, self._recheck, self._view = client, route, recheck, None
 
         return put_in_force
 
     async def send(self, permit: Permit | Declined) -> Response:
-        """Send what was admitted, or the answer to what was not; raises `Refused(UPSTREAM_*)`."""
-        return await self._client.send(permit.request)
+        """Send what was admitted, or the answer to what was not; raises `Refused(UPSTREAM_*, STDIO_*)`."""
+        return await self._sent(permit.request)
 
     async def live(self, now: datetime) -> LiveView:
         """What the server lists, seen at most `recheck` ago; raises `Refused` if it cannot be learned."""
@@ -92,6 +105,13 @@ class Upstream:
     def _opened(self, target: Target) -> HttpClient:
         return HttpClient(connector(target), max_idle=self._idle)
 
+    async def _sent(self, request: Request) -> Response:
+        response = await self._client.send(request)
+        if (refused := _by_a_bridge(response.head)) is not None:
+            async with response:
+                raise refused
+        return response
+
     # -- the ingress's own question -------------------------------------------------------------------------
 
     def _fresh(self, now: datetime) -> LiveView | None:
@@ -103,3 +123,10 @@ class Upstream:
         self._view = compare(self.route.manifest.manifest, tools, protocol_version=version)
         self._seen_at = now
         return self._view
+
+
+def _by_a_bridge(head: ResponseHead) -> Refused | None:
+    """The refusal of a bridge whose program cannot answer, which is no answer of an MCP server."""
+    named = values(head.headers, headers.BRIDGE_REFUSED)
+    reason = _OF_A_BRIDGE.get(named[0]) if named else None
+    return Refused(reason) if reason is not None else None

@@ -458,6 +458,26 @@ async def test_a_server_that_spoke_the_modern_era_is_not_asked_in_an_older_one()
         assert (await reached.upstream.live(NOW + 3 * RECHECK)).exposed
 
 
+@pytest.mark.parametrize(
+    ("named", "reason"),
+    [
+        (b"stdio.not_started", "stdio.not_started"),
+        (b"session.unknown", "mcp.answer_error"),
+        (b"", "mcp.answer_error"),
+    ],
+)
+async def test_a_bridge_whose_program_cannot_answer_is_no_server_that_does(named: bytes, reason: str) -> None:
+    async def refuses(reply: Reply) -> None:
+        error = b'{"jsonrpc": "2.0", "id": null, "error": {"code": 1, "message": "no"}}'
+        await reply.send(ResponseHead(503, (JSON, (b"mesh-bridge-refused", named))), error)
+
+    server = McpServer(answers={"server/discover": refuses, "initialize": refuses})
+    async with reaching(server) as reached:
+        with pytest.raises(Refused) as refused:
+            await reached.upstream.live(NOW)
+    assert refused.value.reason.code == reason
+
+
 async def test_a_version_in_common_is_tried_before_an_older_era() -> None:
     server = McpServer()
 
