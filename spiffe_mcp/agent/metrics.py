@@ -52,6 +52,11 @@ _RESUMPTIONS: Final = _Family(
 _CUTS: Final = _Family(
     "spiffe_mcp_connections_cut", "Live connections ended because of their peer.", ("side", "reason")
 )
+_ADDRESSES_FAILED: Final = _Family(
+    "spiffe_mcp_addresses_failed",
+    "Times that an address of a server could not be used, by reason.",
+    ("reason",),
+)
 _EXCHANGES: Final = _Family(
     "spiffe_mcp_exchanges", "Exchanges that ended, by side and outcome.", ("side", "outcome")
 )
@@ -82,6 +87,7 @@ _AT_ZERO: Final[dict[_Family, tuple[tuple[str, ...], ...]]] = {
     _HANDSHAKE_REFUSALS: (),
     _RESUMPTIONS: tuple((side.value,) for side in Side),
     _CUTS: (),
+    _ADDRESSES_FAILED: (),
     _EXCHANGES: tuple((side.value, outcome.value) for side in Side for outcome in Outcome),
     _EXCHANGE_REFUSALS: (),
     _AUDIT_FAILURES: ((),),
@@ -139,6 +145,10 @@ class Metrics(Collector):
             self._count(_HANDSHAKE_REFUSALS, side.value, refused.reason.code)
             if refused.reason is Reason.TLS_RESUMED:
                 self._count(_RESUMPTIONS, side.value)
+
+    def address_failed(self, refused: Refused) -> None:
+        """See `Observer`."""
+        self._count(_ADDRESSES_FAILED, refused.reason.code)
 
     def cut(self, side: Side, refused: Refused) -> None:
         """See `Observer`."""

@@ -87,6 +87,7 @@ class Hops:
                 lease = await self._lease_at(place, snapshot)
             except Refused as refused:  # it is not there, or somebody else is
                 self._ejections.failed(place, clock(), self._jitter())
+                self._observer.address_failed(refused)
                 first = first or refused
                 passed_over[place.address] = refused.reason
             else:

@@ -20,6 +20,9 @@ class Observer(Protocol):
     def handshake(self, side: Side, refused: Refused | None) -> None:
         """A handshake has ended: completed, or refused for this reason."""
 
+    def address_failed(self, refused: Refused) -> None:
+        """An egress found no hop to be had at an address of a server, and leaves it alone for a while."""
+
     def cut(self, side: Side, refused: Refused) -> None:
         """A live connection was ended because its peer is not, or no longer, who may be here."""
 
@@ -31,6 +34,9 @@ class Unobserved:
         """Nothing."""
 
     def handshake(self, side: Side, refused: Refused | None) -> None:
+        """Nothing."""
+
+    def address_failed(self, refused: Refused) -> None:
         """Nothing."""
 
     def cut(self, side: Side, refused: Refused) -> None:

@@ -42,6 +42,7 @@ def everything_has_happened() -> list[Metric]:
         telemetry.heard(event)
     telemetry.observer.handshake(Side.INGRESS, refused)
     telemetry.observer.cut(Side.INGRESS, refused)
+    telemetry.observer.address_failed(refused)
     ruling = Ruling(Verdict.REFUSE, "policy.denied")
     telemetry.log.append(AuditRecord(NOW, "x", Side.INGRESS, Outcome.REFUSED, ruling=ruling))
     return [*telemetry.registry(connections=(), others=lambda _: (held,)).collect()]

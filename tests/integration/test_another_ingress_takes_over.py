@@ -1,5 +1,6 @@
 """A server behind two ingresses goes on when one of them ends; its legacy sessions are told so."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ import yaml
 
 from spiffe_mcp.dev.provider import Provider
 from spiffe_mcp.errors import Reason
+from spiffe_mcp.http import Reply
 from spiffe_mcp.identity import AllowedIds
 from spiffe_mcp.identity.state import IdentityState
 from spiffe_mcp.mesh import egress_listener
@@ -18,7 +20,7 @@ from spiffe_mcp.mesh.addresses import Address
 from spiffe_mcp.mesh.names import FRESH, Names
 from spiffe_mcp.tls import TlsIdentity
 from tests.fakes.mcp_client import Plain, call, initialize, legacy, now
-from tests.fakes.mcp_server import RecordingServer, serving_mcp
+from tests.fakes.mcp_server import Message, RecordingServer, serving_mcp
 from tests.fakes.mesh import LIVE, PLANNER, REVIEWER, Log, Site, provider_at, running_agent
 
 
@@ -127,6 +129,27 @@ async def test_a_session_stays_where_it_was_made_when_the_preferred_ingress_come
                 before = len(on.second.called)
                 assert (await client.ask(legacy("tools/call", params, session=session))).text == "hi"
                 assert (len(on.first.called), len(on.second.called)) == (1, before + 1)
+
+
+async def test_a_call_whose_ingress_dies_while_it_runs_is_not_made_again(folder: Path) -> None:
+    arrived = asyncio.Event()
+
+    async def runs(_: Message, __: Reply) -> None:
+        arrived.set()
+        await asyncio.Event().wait()
+
+    async with pair(folder) as on, on.client() as client, asyncio.TaskGroup() as tasks:
+        with on.first.answering(runs):
+            asking = tasks.create_task(client.ask(call("echo", text="once")))
+            await arrived.wait()
+            await on.end_first()
+            assert (await asking).status == 503
+        assert (len(on.first.called), on.second.called) == (1, [])
+        assert (await client.ask(call("echo", text="another"))).text == "another"
+    broken, _ = Log(folder / "planner.jsonl").records()
+    assert broken["outcome"] == "refused"  # whether TLS was closed in order depends on how it died
+    assert broken["reason"] in {Reason.TLS_TRUNCATED.code, Reason.UPSTREAM_BROKEN.code}
+    assert "passed_over" not in broken
 
 
 async def test_somebody_else_at_the_preferred_address_hears_nothing(folder: Path) -> None:

@@ -50,6 +50,15 @@ def test_a_resumption_is_counted_and_0_is_shown_before_the_first(counted: Metric
     assert sample(counted, "spiffe_mcp_tls_resumptions_total", side="ingress") == 1
 
 
+def test_addresses_that_failed_are_counted_by_reason(counted: Metrics) -> None:
+    for said in ("one:8443", "two:8443"):
+        counted.address_failed(Refused(Reason.UPSTREAM_UNREACHABLE, said))
+    counted.address_failed(Refused(Reason.ID_NOT_AUTHORIZED, "spiffe://a.test/x"))
+    name, reason = "spiffe_mcp_addresses_failed_total", Reason.UPSTREAM_UNREACHABLE.code
+    assert sample(counted, name, reason=reason) == 2
+    assert sample(counted, name, reason=Reason.ID_NOT_AUTHORIZED.code) == 1
+
+
 def test_cuts_are_counted_by_reason(counted: Metrics) -> None:
     counted.cut(Side.EGRESS, Refused(Reason.CHAIN_UNTRUSTED, "detail"))
     labels = {"side": "egress", "reason": "identity.chain_untrusted"}
@@ -118,6 +127,7 @@ def test_no_label_and_no_help_holds_what_a_peer_or_a_source_said(counted: Metric
     said = 'SAID"\n{'
     counted.handshake(Side.INGRESS, Refused(Reason.ID_MALFORMED, said))
     counted.cut(Side.INGRESS, Refused(Reason.ID_MALFORMED, said))
+    counted.address_failed(Refused(Reason.ID_MALFORMED, said))
     counted.identity(Disconnected("UNAVAILABLE", said))
     counted.identity(Denied(Reason.WORKLOAD_API_DENIED, said))
     counted.identity(PartRefused(said, Reason.CERTIFICATE_MALFORMED, said))
