@@ -22,6 +22,11 @@ class FairShare:
         """Room for so many more, of all holders."""
         return self._limit - self._taken
 
+    @property
+    def taken(self) -> int:
+        """How many all holders have."""
+        return self._taken
+
     def held_by(self, holder: Hashable) -> int:
         """How many `holder` has."""
         return self._held[holder]

@@ -7,18 +7,47 @@ for each chain (its first). Which chain a key belongs to depends on a secret of 
 keys that are all of one chain.
 """
 
-from typing import Final
+from mmap import mmap
+from typing import Final, Protocol
 
-from spiffe_mcp.tables.segment import SALT, Segment, clear
+from spiffe_mcp.tables.segment import SALT, clear
 from spiffe_mcp.tables.table import KEY_BYTES
 
 _LEAST_DIVISOR: Final = 1 << 62
 
 
+class Extent(Protocol):
+    """How large it is."""
+
+    @property
+    def slots(self) -> int:
+        """With the one that is none."""
+
+    @property
+    def chains(self) -> int:
+        """How many of them its links have room for."""
+
+
+class Areas(Protocol):
+    """The memory that an index is over, a `Segment` or less."""
+
+    @property
+    def octets(self) -> mmap:
+        """All of it."""
+
+    @property
+    def header(self) -> memoryview:
+        """The words at its start."""
+
+    @property
+    def geometry(self) -> Extent:
+        """How large it is."""
+
+
 class Index:
     """`used` and `free` are words of the header: how many slots were ever taken, and the first free."""
 
-    def __init__(self, segment: Segment, keys: int, links: memoryview, used: int, free: int) -> None:
+    def __init__(self, segment: Areas, keys: int, links: memoryview, used: int, free: int) -> None:
         self._octets = segment.octets
         self._header = segment.header
         self._keys = keys

@@ -129,6 +129,16 @@ def test_a_put_for_which_there_is_no_room_leaves_what_was(make: Make) -> None:
     assert table.put(A, b"new", ANN, NOW + 5, NOW)  # in its own place it needs none
 
 
+def test_a_put_in_its_own_place_needs_no_room_where_there_is_none(make: Make) -> None:
+    table = make(4)
+    for key, holder in ((A, ANN), (B, ANN), (C, BEN), (digest("d"), CEM)):
+        assert table.add(key, b"old", holder, NOW + 5, NOW) is Added.ADDED
+    assert table.free == 0
+    assert table.put(A, b"new", ANN, NOW + 9, NOW)
+    assert table.get(A, NOW + 8) == b"new"
+    assert table.held_by(ANN) == 1
+
+
 def test_touch_lets_a_fact_last_longer_and_never_shorter(make: Make) -> None:
     table = make(10)
     table.add(A, b"one", ANN, NOW + 5, NOW)
