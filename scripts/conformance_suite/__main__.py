@@ -16,10 +16,11 @@ os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")  # before gRPC is loaded
 from scripts.conformance_suite import suite
 from scripts.conformance_suite.comparison import differences, stale, unexpected
 from scripts.conformance_suite.meshed import meshed
-from scripts.conformance_suite.packages import Packages, UnavailableError, packages
+from scripts.conformance_suite.packages import Packages, packages
 from scripts.conformance_suite.page import Run, page
 from scripts.conformance_suite.results import Results
 from scripts.conformance_suite.suite import Revision
+from scripts.fetching import UnavailableError
 
 PAGE: Final = Path(__file__).parents[2] / "docs/reference/conformance.md"
 EXPECTED: Final = Path(__file__).with_name("expected.toml")

@@ -10,8 +10,9 @@ from enum import Enum
 from pathlib import Path
 from typing import Final
 
-from scripts.conformance_suite.packages import Packages, UnavailableError
+from scripts.conformance_suite.packages import Packages
 from scripts.conformance_suite.results import Results, read
+from scripts.fetching import UnavailableError
 
 TIMEOUT: Final = 300.0  # seconds for one run
 

@@ -1,7 +1,6 @@
 """These tests run on uvloop, as production does; a mesh serves all tests of a module that asks for `mesh`."""
 
 import asyncio
-import os
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -9,9 +8,6 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 import uvloop
-
-# Before gRPC is loaded: its handlers of a fork kill one child in sixty, while its threads are busy.
-os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 
 from tests.fakes.mesh import Mesh, running_mesh
 

@@ -1,7 +1,6 @@
 """The suite runs on uvloop, as production does. Its checks' assertions say what they saw."""
 
 import asyncio
-import os
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,8 +8,6 @@ from pathlib import Path
 import pytest
 import uvloop
 
-# Before gRPC is loaded: its handlers of a fork kill one child in sixty, while its threads are busy.
-os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 pytest.register_assert_rewrite("tests.intermediary.check", "tests.intermediary.checks")
 
 
