@@ -1,10 +1,10 @@
-"""Two agents that allow everything, before any MCP server: mutual TLS, context, manifest, policy, audit.
+"""Two agents before any MCP server, which allow everything unless they are told otherwise.
 
     async with meshed(url, folder) as through: ...      # `through` is the URL that leads to `url`
 
 The manifest is what the server lists: the publisher's part, done blindly. Where it lists nothing, the
-manifest has a tool that the server has not, because one without tools is none. The policy allows everything,
-what a server asks of its client included.
+manifest has a tool that the server has not, because one without tools is none. Without another
+one, the policy allows everything, what a server asks of its client included.
 """
 
 from collections.abc import AsyncIterator
@@ -34,11 +34,11 @@ _ABSENT: Final[JsonObject] = {"name": "absent", "inputSchema": {"type": "object"
 
 
 @asynccontextmanager
-async def meshed(url: str, folder: Path) -> AsyncIterator[str]:
+async def meshed(url: str, folder: Path, policy: str = ALLOW_ALL) -> AsyncIterator[str]:
     """Provider, ingress and egress, with their files in `folder`."""
     site = Site(folder)
     site.sign_manifest(tools=await listed(url) or [_ABSENT])
-    site.write_policy(ALLOW_ALL)
+    site.write_policy(policy)
     async with provider_at(folder) as provider:
         before = site.ingress_config(provider.address, url)
         async with running_agent(before) as ingress:

@@ -7,31 +7,16 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from scripts.conformance_suite.meshed import listed
-from tests.fakes.mesh import Site, provider_at, running_agent
+from scripts.conformance_suite.meshed import meshed
 from tests.fakes.sdk import served
 from tests.interop.sdks.server import POLICY, ReferenceServer
-
-
-@asynccontextmanager
-async def meshed(url: str, folder: Path) -> AsyncIterator[str]:
-    """The URL that leads to the server at `url`."""
-    site = Site(folder)
-    site.sign_manifest(tools=await listed(url))
-    site.write_policy(POLICY)
-    async with provider_at(folder) as provider:
-        before = site.ingress_config(provider.address, url)
-        async with running_agent(before) as ingress:
-            beside = site.egress_config(provider.address, str(ingress.ingress))
-            async with running_agent(beside) as egress:
-                yield f"http://{egress.egress}/desk/mcp"
 
 
 @asynccontextmanager
 async def reference(folder: Path) -> AsyncIterator[tuple[str, asyncio.Event]]:
     """The reference server behind the mesh, and what is set when a call of it is cancelled."""
     server = ReferenceServer()
-    async with served(server.server) as url, meshed(url, folder) as through:
+    async with served(server.server) as url, meshed(url, folder, POLICY) as through:
         yield through, server.was_cancelled
 
 
@@ -53,7 +38,7 @@ async def program(command: tuple[str, ...], folder: Path) -> AsyncIterator[tuple
         url = (await process.stdout.readline()).decode().strip()
         async with asyncio.TaskGroup() as tasks:
             listening = tasks.create_task(listen(process.stdout))
-            async with meshed(url, folder) as through:
+            async with meshed(url, folder, POLICY) as through:
                 yield through, was_cancelled
             listening.cancel()
     finally:
